@@ -1,0 +1,40 @@
+package ikev1
+
+import (
+	"net/netip"
+	"time"
+)
+
+// ClientInfo is a snapshot of one client for lists.
+type ClientInfo struct {
+	ID            ClientID
+	Local, Remote netip.AddrPort
+
+	// Encapsulated says that the client is behind a NAT (or we are), so that everything travels on the NAT-T port.
+	Encapsulated bool
+
+	Identity string
+
+	// State is "established" while there is an ISAKMP SA, "expired" when only children are left.
+	State string
+
+	// IKEProposal is such as "aes256-sha256-modp2048", ESPProposal (of the newest child) such as "aes256-sha1".
+	IKEProposal, ESPProposal string
+
+	Established time.Time
+	VendorKind  string
+
+	// Children are the established ones, oldest first.
+	Children []ChildInfo
+}
+
+// ChildInfo is a snapshot of one child.
+type ChildInfo struct {
+	ID            ChildID
+	SPIIn, SPIOut uint32
+	Proposal      string
+	Established   time.Time
+
+	// Expires is when the engine removes the child if the client has not done so.
+	Expires time.Time
+}

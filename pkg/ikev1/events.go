@@ -1,0 +1,172 @@
+package ikev1
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Event is a fact for the log, the audit trail and the metrics. Events carry no secrets.
+type Event interface {
+	fmt.Stringer
+	isEvent()
+}
+
+// Phase1Established says that Main Mode authenticated the client.
+type Phase1Established struct {
+	Client        ClientID
+	Local, Remote netip.AddrPort
+	Encapsulated  bool
+
+	// Identity is what the client calls itself, such as "192.168.0.5"; it is informative only.
+	Identity string
+
+	// Proposal is such as "aes256-sha256-modp2048".
+	Proposal string
+
+	// VendorKind is a guess from the vendor IDs, such as "windows" or "apple"; empty for none.
+	VendorKind string
+
+	// Rekey says that the client was known before.
+	Rekey bool
+}
+
+// Phase1Failed says why a Main Mode did not come to an end, and what could be done about it.
+type Phase1Failed struct {
+	Local, Remote netip.AddrPort
+	Cause         string
+
+	// Offered and Allowed are the two lists of proposals when Cause is that none is in both.
+	Offered, Allowed []string
+	Hint             string
+}
+
+// Phase2Failed says why a Quick Mode of an authenticated client did not come to an end, and what could be done about it.
+type Phase2Failed struct {
+	Client           ClientID
+	Remote           netip.AddrPort
+	Cause            string
+	Offered, Allowed []string
+	Hint             string
+}
+
+// ChildEstablished says that both SAs of a child are installed.
+type ChildEstablished struct {
+	Client        ClientID
+	Child         ChildID
+	Local, Remote netip.AddrPort
+	Encapsulated  bool
+	SPIIn, SPIOut uint32
+
+	// Proposal is such as "aes256-sha1", with the PFS group as a third part if there was one.
+	Proposal string
+
+	// Rekey says that the client had another established child at this moment.
+	Rekey bool
+}
+
+// ChildClosed says that a child that was established is being removed.
+type ChildClosed struct {
+	Client        ClientID
+	Child         ChildID
+	SPIIn, SPIOut uint32
+	Reason        string
+	ByPeer        bool
+}
+
+// ClientGone says that nothing is left of a client; its ClientID is not used again.
+type ClientGone struct {
+	Client ClientID
+	Remote netip.AddrPort
+	Reason string
+}
+
+// Dropped says that a message was ignored.
+type Dropped struct {
+	Remote netip.AddrPort
+	Reason DropReason
+}
+
+// DropReason is one of a small fixed set, to be used as the label of a counter.
+type DropReason string
+
+// The reasons why a message is ignored.
+const (
+	DropMalformed       DropReason = "malformed"          // not an ISAKMP message, or one that breaks the rules of its payloads
+	DropTooLarge        DropReason = "too_large"          // longer than MaxMessage
+	DropIKEv2           DropReason = "ikev2"              // the peer speaks IKEv2
+	DropVersion         DropReason = "version"            // neither IKEv1 nor IKEv2
+	DropAggressive      DropReason = "aggressive_mode"    // Aggressive Mode with a PSK can be guessed offline
+	DropTransaction     DropReason = "transaction"        // XAUTH or Mode Config, not part of L2TP/IPsec
+	DropExchange        DropReason = "exchange"           // another exchange type that is not served
+	DropFragment        DropReason = "fragment"           // an IKE fragment, which we never offered to take
+	DropUnknownSA       DropReason = "unknown_sa"         // cookies of no SA that we have
+	DropUnexpected      DropReason = "unexpected"         // a message that the state of its exchange has no use for
+	DropDuplicate       DropReason = "duplicate"          // a retransmission beyond those that are answered, or while we work
+	DropHalfOpenMax     DropReason = "half_open_max"      // too many handshakes under way
+	DropHalfOpenPerAddr DropReason = "half_open_per_addr" // too many handshakes under way from this address
+	DropNoPSK           DropReason = "no_psk"             // no pre-shared key for this peer
+	DropNoProposal      DropReason = "no_proposal"        // nothing in common, and the limit of answers is reached
+	DropUnencrypted     DropReason = "unencrypted"        // in the clear where only encrypted messages count
+	DropHash            DropReason = "hash"               // the HASH payload is missing or wrong
+	DropAuthentication  DropReason = "authentication"     // Main Mode message 5 does not prove the pre-shared key
+	DropExchangeLimit   DropReason = "exchange_limit"     // too many Quick Modes at a time
+	DropSequence        DropReason = "sequence"           // a DPD message with a sequence number from the past, or not ours
+)
+
+func (Phase1Established) isEvent() {}
+func (Phase1Failed) isEvent()      {}
+func (Phase2Failed) isEvent()      {}
+func (ChildEstablished) isEvent()  {}
+func (ChildClosed) isEvent()       {}
+func (ClientGone) isEvent()        {}
+func (Dropped) isEvent()           {}
+
+func (e Phase1Established) String() string {
+	return fmt.Sprintf("client %d: phase 1 established with %s (%q), %s%s", e.Client, e.Remote, e.Identity, e.Proposal, either(e.Rekey, ", rekeyed", ""))
+}
+
+func (e Phase1Failed) String() string {
+	return fmt.Sprintf("phase 1 with %s failed: %s%s", e.Remote, e.Cause, advice(e.Offered, e.Allowed, e.Hint))
+}
+
+func (e Phase2Failed) String() string {
+	return fmt.Sprintf("client %d: phase 2 with %s failed: %s%s", e.Client, e.Remote, e.Cause, advice(e.Offered, e.Allowed, e.Hint))
+}
+
+func (e ChildEstablished) String() string {
+	return fmt.Sprintf("client %d: child %d established with %s, %s, SPIs in %#08x out %#08x%s",
+		e.Client, e.Child, e.Remote, e.Proposal, e.SPIIn, e.SPIOut, either(e.Rekey, ", rekeyed", ""))
+}
+
+func (e ChildClosed) String() string {
+	return fmt.Sprintf("client %d: child %d closed: %s", e.Client, e.Child, e.Reason)
+}
+
+func (e ClientGone) String() string {
+	return fmt.Sprintf("client %d at %s gone: %s", e.Client, e.Remote, e.Reason)
+}
+
+func (e Dropped) String() string {
+	return fmt.Sprintf("message from %s dropped: %s", e.Remote, e.Reason)
+}
+
+// either returns yes or no.
+func either(cond bool, yes, no string) string {
+	if cond {
+		return yes
+	}
+	return no
+}
+
+// advice words the part of a failure that tells the operator what to change.
+func advice(offered, allowed []string, hint string) string {
+	var b strings.Builder
+	if len(offered) > 0 || len(allowed) > 0 {
+		fmt.Fprintf(&b, "; offered: %s; allowed: %s", strings.Join(offered, ", "), strings.Join(allowed, ", "))
+	}
+	if hint != "" {
+		b.WriteString("; " + hint)
+	}
+	return b.String()
+}
