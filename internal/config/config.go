@@ -1,0 +1,176 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// DefaultPath is the configuration file that `serve` and `check` read when none is named.
+const DefaultPath = "/etc/l2tpctl/config.yaml"
+
+// DefaultSocket is the default path of the control socket.
+const DefaultSocket = "/run/l2tpctl/control.sock"
+
+// Minimal is the smallest useful file: a pre-shared key, a pool and a user.
+const Minimal = `ike:
+  psk: "replace-this-by-a-long-random-string"
+pool: 10.99.0.0/24
+users:
+  - name: alice
+    password: "replace-this-too"
+`
+
+// Config is a validated configuration.
+type Config struct {
+	Path   string // the file it was read from
+	IKE    IKE
+	L2TP   L2TP
+	PPP    PPP
+	Users  []User
+	Pool   Pool // without PPP.LocalAddress and the users' fixed addresses
+	Listen []netip.Addr
+	Slots  Slots
+	// InterfacePrefix starts the name of every PPP interface: prefix, port of the slot, "-", number.
+	InterfacePrefix string
+	Control         Control
+	Log             Log
+	// Warnings say what is allowed but not wise, each with its place in the file. Never contains secrets.
+	Warnings []string
+}
+
+// IKE configures IKEv1 (RFC 2409) and the ESP SAs negotiated by it.
+type IKE struct {
+	Keys            []Key         // longest prefix first; at least one
+	Proposals       []IKEProposal // in our order of preference; empty: the engine's defaults
+	ESPProposals    []ESPProposal // in our order of preference; empty: the engine's defaults
+	DPDInterval     time.Duration // between R-U-THERE messages to a silent peer (RFC 3706); 0: never asks
+	DPDTimeout      time.Duration // silence after which the peer counts as dead
+	HalfOpenMax     int           // unauthenticated Phase 1 exchanges in total
+	HalfOpenPerAddr int           // the same for one source address
+	HalfOpenTimeout time.Duration // life of an unauthenticated exchange
+	MaxChildren     int           // ESP SA pairs of one client at a time
+}
+
+// Key is a pre-shared key and the peers that it is for.
+type Key struct {
+	Peer netip.Prefix // masked
+	PSK  Secret
+}
+
+// PSK returns the key for a peer: of the keys whose prefix contains the address, that with the longest prefix.
+// It returns nil if there is none. The signature is that of the IKE engine's Config.PSK.
+func (c *IKE) PSK(_, remote netip.Addr) []byte {
+	remote = remote.Unmap().WithZone("")
+	for _, k := range c.Keys { // longest prefix first
+		if k.Peer.Contains(remote) {
+			return []byte(k.PSK.Reveal())
+		}
+	}
+	return nil
+}
+
+// L2TP configures the L2TPv2 control connections (RFC 2661).
+type L2TP struct {
+	HostName      string        // Host Name AVP; default: name of the machine
+	HelloInterval time.Duration // silence after which a Hello is sent
+	MaxSessions   int           // sessions in one tunnel
+}
+
+// AuthMethod is a PPP authentication protocol.
+type AuthMethod string
+
+// The authentication protocols, strongest first.
+const (
+	MSCHAPv2 AuthMethod = "mschapv2" // RFC 2759
+	CHAP     AuthMethod = "chap"     // CHAP with MD5, RFC 1994
+	PAP      AuthMethod = "pap"      // RFC 1334
+)
+
+// PPP configures the PPP links.
+type PPP struct {
+	LocalAddress netip.Addr    // our end of every link; IPv4
+	DNS          []netip.Addr  // at most two, IPv4
+	MTU          int           // octets, MTU and MRU of the interfaces
+	Auth         []AuthMethod  // allowed methods, at least one
+	EchoInterval time.Duration // between LCP Echo-Requests; 0: none are sent
+	EchoFailures int           // unanswered Echo-Requests after which the link is dead
+}
+
+// User may log in.
+type User struct {
+	Name     string
+	Password Secret
+	Address  netip.Addr // fixed address; the zero Addr if the user gets one from the pool
+}
+
+// Slots is the block of local UDP ports, one for each client. A port P is in the block when P & PortMask == PortBase.
+type Slots struct {
+	Tag      uint16 // upper half of the packet marks and reqids that are ours
+	PortBase uint16
+	PortMask uint16
+}
+
+// Last returns the highest port of the block.
+func (s Slots) Last() uint16 { return s.PortBase | ^s.PortMask }
+
+// Size returns the number of ports in the block, and so of clients.
+func (s Slots) Size() int { return int(^s.PortMask) + 1 }
+
+// Control configures the control API.
+type Control struct {
+	Socket string // path
+	Group  string // group that owns the socket; empty: that of the process
+}
+
+// Log configures the log, which goes to standard error.
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // console or json
+}
+
+// Load reads and validates a configuration file. The error is of type Errors when the content of the file is at fault.
+func Load(path string) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	c, err := Parse(path, data)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o004 != 0 {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%s: every user of this machine can read the file and the secrets in it; chmod 0640 it", path))
+	}
+	return c, nil
+}
+
+// Parse validates the content of a configuration file. Its path appears in errors, and relative paths of secret files start
+// at its folder.
+func Parse(path string, data []byte) (*Config, error) {
+	d := &decoder{file: path, dir: filepath.Dir(path), fixed: map[netip.Addr]ast.Node{}}
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return nil, d.syntax(err)
+	}
+	var root ast.Node
+	for i, doc := range file.Docs {
+		if i > 0 && doc.Body != nil {
+			d.fail(doc.Body, "", "a second YAML document", "one document")
+		} else if i == 0 {
+			root = doc.Body
+		}
+	}
+	c := d.config(root)
+	if len(d.errs) > 0 {
+		d.errs.sort()
+		return nil, d.errs
+	}
+	c.Path, c.Warnings = path, d.warnings
+	return c, nil
+}

@@ -1,0 +1,239 @@
+package config
+
+import (
+	"cmp"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// shortPSK is the length in octets below which a pre-shared key is warned about. A passive observer cannot, but one active
+// man in the middle can test guesses offline against a single Main Mode exchange (CVE-2018-5389).
+const shortPSK = 20
+
+// maxSecretFile bounds what is read from a secret file, in octets.
+const maxSecretFile = 4096
+
+func (d *decoder) ike(c *Config, path string, n ast.Node) {
+	k := &c.IKE
+	any4, any6 := netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	var psk Secret
+	seen := d.mapping(path, n,
+		field{"psk", d.secret(&psk)},
+		field{"psk_file", d.secretFile(&psk)},
+		field{"keys", func(path string, n ast.Node) { d.keys(c, path, n) }},
+		field{"proposals", func(path string, n ast.Node) {
+			k.Proposals = proposals(d, path, n, ikeProposalForm, ParseIKEProposal)
+			for _, p := range k.Proposals {
+				if p.Group == 2 || p.Group == 5 {
+					d.warn(n, path, "%s: groups below modp2048 can be broken by a well-funded attacker", p)
+				}
+			}
+		}},
+		field{"esp_proposals", func(path string, n ast.Node) {
+			k.ESPProposals = proposals(d, path, n, espProposalForm, ParseESPProposal)
+		}},
+		field{"dpd_interval", d.duration(&k.DPDInterval, time.Second, time.Hour, true)},
+		field{"dpd_timeout", d.duration(&k.DPDTimeout, 5*time.Second, 24*time.Hour, false)},
+		field{"half_open_max", integer(d, &k.HalfOpenMax, 1, 1000000)},
+		field{"half_open_per_address", integer(d, &k.HalfOpenPerAddr, 1, 1000000)},
+		field{"half_open_timeout", d.duration(&k.HalfOpenTimeout, time.Second, 10*time.Minute, false)},
+		field{"max_children", integer(d, &k.MaxChildren, 1, 100)},
+	)
+	if seen == nil {
+		return
+	}
+	if seen["psk"] != nil && seen["psk_file"] != nil {
+		d.fail(seen["psk_file"], join(path, "psk_file"), "both psk and psk_file", "one of them")
+	}
+	if at := cmp.Or(seen["psk"], seen["psk_file"]); at != nil {
+		d.checkPSK(at, join(path, "psk"), psk)
+		for _, p := range []netip.Prefix{any4, any6} {
+			if !slices.ContainsFunc(k.Keys, func(other Key) bool { return other.Peer == p }) {
+				k.Keys = append(k.Keys, Key{p, psk})
+			}
+		}
+	} else if seen["keys"] == nil {
+		d.fail(n, path, "no pre-shared key", "psk, psk_file or keys")
+	}
+	slices.SortStableFunc(k.Keys, func(a, b Key) int { return cmp.Compare(b.Peer.Bits(), a.Peer.Bits()) })
+	if k.DPDInterval > 0 && k.DPDTimeout <= k.DPDInterval {
+		d.fail(cmp.Or(seen["dpd_timeout"], seen["dpd_interval"]), join(path, "dpd_timeout"), k.DPDTimeout.String(), "more than dpd_interval, which is "+k.DPDInterval.String())
+	}
+}
+
+func (d *decoder) keys(c *Config, path string, n ast.Node) {
+	const expected = "a list of keys with peer and psk or psk_file"
+	list, ok := n.(*ast.SequenceNode)
+	if !ok || len(list.Values) == 0 {
+		d.fail(n, path, kind(n), expected)
+		return
+	}
+	for i, v := range list.Values {
+		var key Key
+		at := path + "[" + strconv.Itoa(i) + "]"
+		before := len(d.errs)
+		seen := d.mapping(at, v,
+			field{"peer", func(path string, n ast.Node) { key.Peer = d.prefix(path, n) }},
+			field{"psk", d.secret(&key.PSK)},
+			field{"psk_file", d.secretFile(&key.PSK)})
+		switch {
+		case len(d.errs) > before:
+		case seen["peer"] == nil:
+			d.fail(v, at, "no peer", "peer: a prefix such as 203.0.113.0/24")
+		case (seen["psk"] == nil) == (seen["psk_file"] == nil):
+			d.fail(v, at, "neither or both of psk and psk_file", "one of them")
+		case slices.ContainsFunc(c.IKE.Keys, func(k Key) bool { return k.Peer == key.Peer }):
+			d.fail(seen["peer"], at+".peer", key.Peer.String()+" for the second time", "one key for each prefix")
+		default:
+			d.checkPSK(cmp.Or(seen["psk"], seen["psk_file"]), at+".psk", key.PSK)
+			c.IKE.Keys = append(c.IKE.Keys, key)
+		}
+	}
+}
+
+// prefix reads a prefix or a single address.
+func (d *decoder) prefix(path string, n ast.Node) netip.Prefix {
+	s, _ := scalar(n)
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		var a netip.Addr
+		if a, err = netip.ParseAddr(s); err == nil && a.Zone() == "" {
+			return netip.PrefixFrom(a, a.BitLen())
+		}
+	}
+	if err != nil || p.Addr().Is4In6() {
+		d.fail(n, path, describe(n), "a prefix or address such as 203.0.113.0/24")
+		return netip.Prefix{}
+	}
+	if p != p.Masked() {
+		d.fail(n, path, describe(n), "a prefix without host bits; did you mean "+p.Masked().String()+"?")
+	}
+	return p.Masked()
+}
+
+func (d *decoder) checkPSK(n ast.Node, path string, psk Secret) {
+	if len(psk) > 0 && len(psk) < shortPSK {
+		d.warn(n, path, "the pre-shared key has %d characters; below %d it can be guessed offline by whoever intercepts one connection (try: openssl rand -base64 24)", len(psk), shortPSK)
+	}
+}
+
+func (d *decoder) users(c *Config, path string, n ast.Node) {
+	const expected = "a list of users with name and password"
+	list, ok := n.(*ast.SequenceNode)
+	if !ok || len(list.Values) == 0 {
+		d.fail(n, path, kind(n), expected)
+		return
+	}
+	for i, v := range list.Values {
+		var u User
+		at := path + "[" + strconv.Itoa(i) + "]"
+		seen := d.mapping(at, v,
+			field{"name", d.str(&u.Name, "1 to 253 characters without control characters", userName)},
+			field{"password", d.secret(&u.Password)},
+			field{"password_file", d.secretFile(&u.Password)},
+			field{"address", func(path string, n ast.Node) { u.Address, _ = d.ipv4(path, n) }})
+		if seen == nil {
+			continue
+		}
+		if seen["name"] == nil {
+			d.fail(v, at, "no name", "name: the name that the user logs in with")
+		}
+		if (seen["password"] == nil) == (seen["password_file"] == nil) {
+			d.fail(v, at, "neither or both of password and password_file", "one of them")
+		}
+		for _, other := range c.Users {
+			if u.Name != "" && u.Name == other.Name {
+				d.fail(seen["name"], at+".name", strconv.Quote(u.Name)+" for the second time", "one entry for each name")
+			}
+			if u.Address.IsValid() && u.Address == other.Address {
+				d.fail(seen["address"], at+".address", u.Address.String()+", the address of "+strconv.Quote(other.Name), "an address of its own")
+			}
+		}
+		if u.Address.IsValid() {
+			d.fixed[u.Address] = seen["address"]
+		}
+		c.Users = append(c.Users, u)
+	}
+}
+
+// userName accepts what fits a User-Name attribute (RFC 2865 section 5.1) and a log line.
+func userName(s string) bool {
+	return s != "" && len(s) <= 253 && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// secret returns a reader of a secret. Its errors never quote the value.
+func (d *decoder) secret(dst *Secret) func(string, ast.Node) {
+	return func(path string, n ast.Node) {
+		s, ok := scalar(n)
+		switch {
+		case !ok:
+			d.fail(n, path, kind(n), "a string")
+		case s == "":
+			d.fail(n, path, "an empty string", "at least one character")
+		case len(s) > maxSecretFile:
+			d.fail(n, path, strconv.Itoa(len(s))+" octets", "at most "+strconv.Itoa(maxSecretFile))
+		default:
+			*dst = Secret(s)
+		}
+	}
+}
+
+// secretFile returns a reader of the path of a file that holds nothing but a secret; one trailing newline is dropped.
+func (d *decoder) secretFile(dst *Secret) func(string, ast.Node) {
+	return func(path string, n ast.Node) {
+		name, ok := scalar(n)
+		if !ok || name == "" {
+			d.fail(n, path, kind(n), "the path of a file")
+			return
+		}
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(d.dir, name)
+		}
+		info, err := os.Stat(name)
+		if err == nil && (!info.Mode().IsRegular() || info.Size() > maxSecretFile) {
+			d.fail(n, path, strconv.Quote(name), "a regular file of at most "+strconv.Itoa(maxSecretFile)+" octets")
+			return
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			d.fail(n, path, err.Error(), "a file that can be read")
+			return
+		}
+		s := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+		if s == "" {
+			d.fail(n, path, "the empty file "+strconv.Quote(name), "a file with the secret in it")
+			return
+		}
+		if info != nil && info.Mode().Perm()&0o004 != 0 {
+			d.warn(n, path, "every user of this machine can read %s; chmod 0600 it", name)
+		}
+		*dst = Secret(s)
+	}
+}
+
+// proposals reads a list of proposals, none twice.
+func proposals[P comparable](d *decoder, path string, n ast.Node, form string, parse func(string) (P, error)) []P {
+	var out []P
+	d.list(path, n, "a list of "+form, func(path string, n ast.Node) {
+		s, _ := scalar(n)
+		p, err := parse(s)
+		switch {
+		case err != nil:
+			d.fail(n, path, describe(n), form)
+		case slices.Contains(out, p):
+			d.fail(n, path, describe(n)+" for the second time", "each proposal once")
+		default:
+			out = append(out, p)
+		}
+	})
+	return out
+}
