@@ -12,7 +12,7 @@ import (
 
 // stateShim lets a user-mode kernel run on processors with more register state than it was built for; the file says how.
 //
-//go:embed uml-xstate.c
+//go:embed uml-xstate.c.txt
 var stateShim []byte
 
 type uml struct {
