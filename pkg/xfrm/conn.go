@@ -1,0 +1,168 @@
+package xfrm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Conn speaks NETLINK_XFRM in the network namespace of the thread that dialled. It is safe for concurrent use.
+type Conn struct {
+	nl *netlink.Conn
+}
+
+// Dial opens the connection. It fails with EPROTONOSUPPORT when the kernel has no XFRM netlink interface.
+func Dial() (*Conn, error) {
+	nl, err := netlink.Dial(unix.NETLINK_XFRM, nil)
+	if err != nil {
+		return nil, wrap("open XFRM netlink", err)
+	}
+	// Every supported kernel has it; without it errors are merely terse.
+	_ = nl.SetOption(netlink.ExtendedAcknowledge, true)
+	return &Conn{nl: nl}, nil
+}
+
+// Close closes the connection. SAs stay in the kernel.
+func (c *Conn) Close() error { return c.nl.Close() }
+
+// Add installs an SA (XFRM_MSG_NEWSA). An SA with the same ID gives os.ErrExist.
+func (c *Conn) Add(s *State) error { return c.put("add", msgNewSA, s) }
+
+// Update changes an SA in place (XFRM_MSG_UPDSA): UDP encapsulation ports, lifetime, mark. Keys, addresses and replay
+// state stay as they are. An unknown SA gives os.ErrNotExist.
+func (c *Conn) Update(s *State) error { return c.put("update", msgUpdSA, s) }
+
+func (c *Conn) put(verb string, kind netlink.HeaderType, s *State) error {
+	op := fmt.Sprintf("%s SA %s", verb, s.ID)
+	if err := s.validate(); err != nil {
+		return &Error{Op: op, Err: err}
+	}
+	data := s.appendTo(nil)
+	defer clear(data) // it holds the keys
+	_, err := c.nl.Execute(netlink.Message{
+		Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Acknowledge},
+		Data:   data,
+	})
+	return wrap(op, err)
+}
+
+// Delete removes an SA. An unknown one gives os.ErrNotExist.
+func (c *Conn) Delete(id ID) error {
+	_, err := c.nl.Execute(netlink.Message{
+		Header: netlink.Header{Type: msgDelSA, Flags: netlink.Request | netlink.Acknowledge},
+		Data:   id.marshal(),
+	})
+	return wrap("delete SA "+id.String(), err)
+}
+
+// Get returns one SA with its keys and counters. An unknown one gives os.ErrNotExist.
+func (c *Conn) Get(id ID) (State, error) {
+	op := "get SA " + id.String()
+	msgs, err := c.nl.Execute(netlink.Message{
+		Header: netlink.Header{Type: msgGetSA, Flags: netlink.Request}, // a reply and no acknowledgement
+		Data:   id.marshal(),
+	})
+	if err != nil {
+		return State{}, wrap(op, err)
+	}
+	if len(msgs) != 1 || msgs[0].Header.Type != msgNewSA {
+		return State{}, &Error{Op: op, Err: fmt.Errorf("the kernel answered with %d messages where one SA is due", len(msgs))}
+	}
+	s, err := parseState(msgs[0].Data)
+	clear(msgs[0].Data)
+	return s, wrap(op, err)
+}
+
+// UpdateEncap gives an SA new UDP ports, after a NAT has changed its mapping, and keeps all else. An unknown SA gives
+// os.ErrNotExist. Each direction has an SA of its own: call it for both.
+func (c *Conn) UpdateEncap(id ID, e Encap) error {
+	s, err := c.Get(id)
+	if err != nil {
+		return err
+	}
+	s.Encap = &e
+	return c.Update(&s)
+}
+
+// List returns all ESP SAs of the namespace. The kernel holds the lock of its SA table while it copies them, so do not
+// poll.
+func (c *Conn) List() ([]State, error) {
+	const op = "list SAs"
+	msgs, err := c.nl.Execute(netlink.Message{
+		Header: netlink.Header{Type: msgGetSA, Flags: netlink.Request | netlink.Dump},
+		Data:   appendAttribute(nil, attrProto, []byte{unix.IPPROTO_ESP}),
+	})
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	states := make([]State, 0, len(msgs))
+	for _, m := range msgs {
+		if m.Header.Type != msgNewSA {
+			continue
+		}
+		s, err := parseState(m.Data)
+		clear(m.Data)
+		if errors.Is(err, errNotESP) {
+			continue
+		}
+		if err != nil {
+			return nil, wrap(op, err)
+		}
+		states = append(states, s)
+	}
+	return states, nil
+}
+
+// DeleteMatching deletes the SAs that match wants gone and returns how many there were. One that vanishes meanwhile is
+// not an error.
+func (c *Conn) DeleteMatching(match func(State) bool) (int, error) {
+	states, err := c.List()
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	var errs []error
+	for _, s := range states {
+		if !match(s) {
+			continue
+		}
+		err := c.Delete(s.ID)
+		switch {
+		case err == nil:
+			n++
+		case !errors.Is(err, os.ErrNotExist):
+			errs = append(errs, err)
+		}
+	}
+	return n, errors.Join(errs...)
+}
+
+// TaggedWith selects the SAs whose reqid has tag in its upper 16 bits, for DeleteMatching.
+func TaggedWith(tag uint16) func(State) bool {
+	return func(s State) bool { return s.ReqID>>16 == uint32(tag) }
+}
+
+// marshal is struct xfrm_usersa_id.
+func (id ID) marshal() []byte {
+	b := make([]byte, sizeUserSAID)
+	putAddress(b, id.Dst)
+	network.PutUint32(b[16:], id.SPI)
+	native.PutUint16(b[20:], family(id.Dst))
+	b[22] = unix.IPPROTO_ESP
+	return b
+}
+
+// parseID reads struct xfrm_usersa_id.
+func parseID(b []byte) (ID, error) {
+	dst, err := address(b, native.Uint16(b[20:]))
+	if err != nil {
+		return ID{}, err
+	}
+	if b[22] != unix.IPPROTO_ESP {
+		return ID{}, errNotESP
+	}
+	return ID{Dst: dst, SPI: network.Uint32(b[16:])}, nil
+}

@@ -1,0 +1,126 @@
+package xfrm
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Multicast groups, enum xfrm_nlgroups. ACQUIRE (1) is left out on purpose: with a listener the kernel makes a larval SA
+// for each destination that has a policy and no SA.
+const (
+	groupExpire  = 2
+	groupMapping = 8
+)
+
+// ErrOverrun says that the kernel dropped events because they were not read in time: compare with List.
+var ErrOverrun = errors.New("XFRM events were lost")
+
+// Event is Expire or Mapping.
+type Event interface{ event() }
+
+// Expire tells that an SA has reached a lifetime; with Hard the kernel has deleted it.
+type Expire struct {
+	ID    ID
+	ReqID uint32
+	Hard  bool
+}
+
+// Mapping tells that authentic ESP of an encapsulated inbound SA came from another address or port than the SA has: a
+// NAT has changed its mapping. The kernel goes on to accept; the outbound SA must be changed by us.
+type Mapping struct {
+	ID       ID
+	ReqID    uint32
+	Old, New netip.AddrPort
+}
+
+func (Expire) event()  {}
+func (Mapping) event() {}
+
+// Monitor receives events of all SAs in a network namespace.
+type Monitor struct {
+	nl *netlink.Conn
+}
+
+// NewMonitor joins the EXPIRE and MAPPING groups in the network namespace of the calling thread.
+func NewMonitor() (*Monitor, error) {
+	nl, err := netlink.Dial(unix.NETLINK_XFRM, nil)
+	if err != nil {
+		return nil, wrap("open XFRM netlink", err)
+	}
+	for _, group := range []uint32{groupExpire, groupMapping} {
+		if err := nl.JoinGroup(group); err != nil {
+			_ = nl.Close()
+			return nil, wrap(fmt.Sprintf("join XFRM group %d", group), err)
+		}
+	}
+	// A rekey of many clients expires many SAs at once. Best effort: rmem_max may be lower.
+	_ = nl.SetReadBuffer(4 << 20)
+	return &Monitor{nl: nl}, nil
+}
+
+// Receive waits for events. ErrOverrun is not final; any other error is. Close makes it return.
+func (m *Monitor) Receive() ([]Event, error) {
+	for {
+		msgs, err := m.nl.Receive()
+		if errors.Is(err, unix.ENOBUFS) {
+			return nil, fmt.Errorf("receive XFRM events: %w", ErrOverrun)
+		}
+		if err != nil {
+			return nil, wrap("receive XFRM events", err)
+		}
+		var events []Event
+		for _, msg := range msgs {
+			// What cannot be read is of another protocol or family and none of our business.
+			if e, err := parseEvent(msg.Header.Type, msg.Data); err == nil && e != nil {
+				events = append(events, e)
+			}
+			clear(msg.Data) // Expire carries keys
+		}
+		if len(events) > 0 {
+			return events, nil
+		}
+	}
+}
+
+// Close ends the Monitor and a waiting Receive.
+func (m *Monitor) Close() error { return m.nl.Close() }
+
+// parseEvent returns nil without an error for messages that are no events.
+func parseEvent(kind netlink.HeaderType, b []byte) (Event, error) {
+	switch kind {
+	case msgExpire:
+		if len(b) < sizeUserExpire {
+			return nil, fmt.Errorf("EXPIRE of %d octets is shorter than %d", len(b), sizeUserExpire)
+		}
+		s, err := parseInfo(b)
+		if err != nil {
+			return nil, fmt.Errorf("EXPIRE: %w", err)
+		}
+		return Expire{ID: s.ID, ReqID: s.ReqID, Hard: b[sizeUserSAInfo] != 0}, nil
+	case msgMapping:
+		return parseMapping(b)
+	}
+	return nil, nil
+}
+
+func parseMapping(b []byte) (Event, error) {
+	if len(b) < sizeUserMapping {
+		return nil, fmt.Errorf("MAPPING of %d octets is shorter than %d", len(b), sizeUserMapping)
+	}
+	id, err := parseID(b)
+	if err != nil {
+		return nil, fmt.Errorf("MAPPING: %w", err)
+	}
+	// The family is known to be good after parseID.
+	before, _ := address(b[28:], family(id.Dst))
+	after, _ := address(b[44:], family(id.Dst))
+	return Mapping{
+		ID: id, ReqID: native.Uint32(b[24:]),
+		Old: netip.AddrPortFrom(before, network.Uint16(b[60:])),
+		New: netip.AddrPortFrom(after, network.Uint16(b[62:])),
+	}, nil
+}

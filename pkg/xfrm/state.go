@@ -1,0 +1,243 @@
+package xfrm
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ID names an ESP SA in the kernel: it is found by destination address and SPI.
+type ID struct {
+	Dst netip.Addr
+	SPI uint32 // host order, at least 256
+}
+
+// String is "esp spi 0x… to address".
+func (id ID) String() string { return fmt.Sprintf("esp spi 0x%08x to %s", id.SPI, id.Dst) }
+
+// Direction says what an SA or a policy is for.
+type Direction uint8
+
+// Values of XFRMA_SA_DIR. Zero leaves the direction of an SA open, as kernels before 6.10 do.
+const (
+	In  Direction = 1
+	Out Direction = 2
+)
+
+// String is "in", "out" or "any".
+func (d Direction) String() string {
+	switch d {
+	case In:
+		return "in"
+	case Out:
+		return "out"
+	}
+	return "any"
+}
+
+// Mode is the encapsulation mode, XFRM_MODE_*.
+type Mode uint8
+
+// Modes of ESP, RFC 4303 section 3.1.
+const (
+	ModeTransport Mode = 0
+	ModeTunnel    Mode = 1
+)
+
+// Encap is UDP encapsulation of ESP, RFC 3948. The ports are those of the outer packet as it is received (inbound SA) or
+// sent (outbound SA).
+type Encap struct {
+	SrcPort, DstPort uint16
+}
+
+// Mark is written to the mark of a packet that the SA has processed (XFRMA_SET_MARK): bits in Mask become those
+// of Value. On an inbound SA this is the mark of the decrypted packet. The zero value changes nothing.
+type Mark struct {
+	Value, Mask uint32
+}
+
+// Offload asks for the SA to be put into a network interface.
+type Offload struct {
+	Ifindex uint32
+	Packet  bool // the NIC does the whole of ESP and not only the ciphers
+}
+
+// MaxReplayWindow is the kernel's limit for State.ReplayWindow, in packets.
+const MaxReplayWindow = 4096
+
+// State is one ESP security association.
+type State struct {
+	ID
+	Src        netip.Addr
+	ReqID      uint32
+	Selector   Selector
+	Mode       Mode
+	Crypt      *Crypt // with Auth, or
+	Auth       *Auth
+	AEAD       *AEAD // alone
+	Encap      *Encap
+	OutputMark Mark
+	Direction  Direction
+	// ReplayWindow is in packets, 0 to MaxReplayWindow; it must be 0 on outbound SAs.
+	ReplayWindow uint32
+	// MappingThreshold is the shortest time between two Mapping events of an inbound encapsulated SA, in whole seconds;
+	// zero sends one for each packet.
+	MappingThreshold time.Duration
+	// Lifetime is the time from Add until the kernel deletes the SA by itself, in whole seconds; zero is for ever.
+	Lifetime time.Duration
+	Offload  *Offload
+	// Stats are filled in by the kernel and not sent to it.
+	Stats Stats
+}
+
+// Stats are counters of an SA.
+type Stats struct {
+	Bytes, Packets  uint64
+	AddTime         time.Time
+	UseTime         time.Time // first use; zero when never used
+	ReplayFailed    uint32    // packets seen before
+	WindowFailed    uint32    // packets older than the replay window
+	IntegrityFailed uint32
+}
+
+// String describes the SA without its keys.
+func (s State) String() string {
+	out := fmt.Sprintf("%s from %s reqid 0x%08x %s", s.ID, s.Src, s.ReqID, s.Direction)
+	switch {
+	case s.AEAD != nil:
+		out += " " + s.AEAD.Name
+	case s.Crypt != nil && s.Auth != nil:
+		out += " " + s.Crypt.Name + " " + s.Auth.Name
+	}
+	if s.Encap != nil {
+		out += fmt.Sprintf(" udp %d-%d", s.Encap.SrcPort, s.Encap.DstPort)
+	}
+	return out
+}
+
+// validate finds what the kernel would refuse with a bare EINVAL.
+func (s *State) validate() error {
+	switch {
+	case !s.Dst.IsValid() || !s.Src.IsValid() || family(s.Dst) != family(s.Src):
+		return fmt.Errorf("source %s and destination %s must be addresses of one family", s.Src, s.Dst)
+	case s.Dst.Is4In6() || s.Src.Is4In6():
+		return errors.New("IPv4-mapped IPv6 addresses must be unmapped")
+	case s.SPI < 256:
+		return errors.New("SPIs 0 to 255 are reserved (RFC 4303 section 2.1)")
+	case s.AEAD == nil && (s.Crypt == nil || s.Auth == nil):
+		return errors.New("a cipher with a MAC, or an AEAD cipher, is required")
+	case s.AEAD != nil && (s.Crypt != nil || s.Auth != nil):
+		return errors.New("an AEAD cipher takes no other algorithm")
+	case s.ReplayWindow > MaxReplayWindow:
+		return fmt.Errorf("replay window of %d packets is above %d", s.ReplayWindow, MaxReplayWindow)
+	case s.Direction == Out && (s.ReplayWindow != 0 || s.MappingThreshold != 0):
+		return errors.New("replay window and mapping threshold are for inbound SAs only")
+	case s.Lifetime < 0 || s.MappingThreshold < 0:
+		return errors.New("lifetime and mapping threshold cannot be negative")
+	case s.MappingThreshold != 0 && s.Encap == nil:
+		return errors.New("a mapping threshold needs UDP encapsulation")
+	case s.Offload != nil && s.Direction == 0:
+		return errors.New("an offloaded SA needs a direction")
+	}
+	for _, p := range []netip.Prefix{s.Selector.Src, s.Selector.Dst} {
+		if p.IsValid() && family(p.Addr()) != family(s.Dst) {
+			return fmt.Errorf("selector %s is not of the SA's address family", p)
+		}
+	}
+	return nil
+}
+
+// appendTo appends struct xfrm_usersa_info and the attributes that follow it in NEWSA, UPDSA and EXPIRE.
+func (s *State) appendTo(b []byte) []byte {
+	return s.appendAttributes(append(b, s.info()...))
+}
+
+func (s *State) info() []byte {
+	b := make([]byte, sizeUserSAInfo)
+	s.Selector.put(b, family(s.Dst))
+	putAddress(b[offSAID:], s.Dst)
+	network.PutUint32(b[offSAID+16:], s.SPI)
+	b[offSAID+20] = unix.IPPROTO_ESP
+	putAddress(b[offSASrc:], s.Src)
+	putLifetime(b[offSALifetime:], seconds(s.Lifetime))
+	native.PutUint32(b[offSAReqID:], s.ReqID)
+	native.PutUint16(b[offSAFamily:], family(s.Dst))
+	b[offSAMode] = uint8(s.Mode)
+	return b
+}
+
+func (s *State) appendAttributes(b []byte) []byte {
+	if s.Crypt != nil {
+		b = appendAlgorithm(b, attrAlgCrypt, s.Crypt.Name, s.Crypt.Key, false, 0)
+	}
+	if s.Auth != nil {
+		b = appendAlgorithm(b, attrAlgAuthTrunc, s.Auth.Name, s.Auth.Key, true, s.Auth.TruncBits)
+	}
+	if s.AEAD != nil {
+		b = appendAlgorithm(b, attrAlgAEAD, s.AEAD.Name, s.AEAD.Key, true, s.AEAD.ICVBits)
+	}
+	if s.Encap != nil {
+		tmpl := make([]byte, sizeEncapTmpl)
+		native.PutUint16(tmpl[0:], unix.UDP_ENCAP_ESPINUDP)
+		network.PutUint16(tmpl[2:], s.Encap.SrcPort)
+		network.PutUint16(tmpl[4:], s.Encap.DstPort)
+		b = appendAttribute(b, attrEncap, tmpl)
+	}
+	if s.ReplayWindow != 0 {
+		// usersa_info.replay_window is capped at 32, so the window goes here. Without XFRM_STATE_ESN the kernel takes
+		// this as a longer bitmap with 32-bit sequence numbers.
+		words := (s.ReplayWindow + 31) / 32
+		esn := make([]byte, sizeReplayESN+4*words)
+		native.PutUint32(esn[0:], words)
+		native.PutUint32(esn[20:], s.ReplayWindow)
+		b = appendAttribute(b, attrReplayESN, esn)
+	}
+	if s.Offload != nil {
+		b = appendAttribute(b, attrOffloadDev, s.offload())
+	}
+	if s.OutputMark != (Mark{}) {
+		b = appendAttributeUint32(b, attrSetMark, s.OutputMark.Value)
+		b = appendAttributeUint32(b, attrSetMarkMask, s.OutputMark.Mask)
+	}
+	if s.MappingThreshold != 0 {
+		b = appendAttributeUint32(b, attrMTimerThresh, uint32(min(seconds(s.MappingThreshold), math.MaxUint32)))
+	}
+	if s.Direction != 0 {
+		b = appendAttribute(b, attrSADir, []byte{uint8(s.Direction)})
+	}
+	return b
+}
+
+const (
+	offloadIPv6    = 1
+	offloadInbound = 2
+	offloadPacket  = 4
+)
+
+func (s *State) offload() []byte {
+	b := make([]byte, sizeOffload)
+	native.PutUint32(b, s.Offload.Ifindex)
+	if family(s.Dst) == unix.AF_INET6 {
+		b[4] |= offloadIPv6
+	}
+	if s.Direction == In {
+		b[4] |= offloadInbound
+	}
+	if s.Offload.Packet {
+		b[4] |= offloadPacket
+	}
+	return b
+}
+
+// seconds rounds up, so that a short lifetime does not become none.
+func seconds(d time.Duration) uint64 {
+	s := d / time.Second
+	if d%time.Second > 0 {
+		s++
+	}
+	return uint64(s)
+}
