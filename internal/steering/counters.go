@@ -1,0 +1,102 @@
+package steering
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/google/nftables"
+)
+
+// Names of the nftables counters.
+const (
+	counterPlainL2TP       = "plain_l2tp"
+	counterForeignSA       = "foreign_sa"
+	counterOutsideL2TP     = "outside_l2tp"
+	counterMalformed       = "malformed"
+	counterForeignTunnelID = "foreign_tunnel_id"
+	counterSpoofedSource   = "spoofed_source"
+	counterClearOutput     = "clear_output"
+	counterSteeredIn       = "steered_in"
+	counterSteeredOut      = "steered_out"
+)
+
+// Counter counts packets, and their octets from the network header on.
+type Counter struct {
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// Counters are the counters of the table since its first installation. All but the last two count drops.
+type Counters struct {
+	PlainL2TP       Counter `json:"plain_l2tp"`        // UDP to port 1701 without IPsec
+	ForeignSA       Counter `json:"foreign_sa"`        // UDP to port 1701 out of an SA that is not a client's
+	OutsideL2TP     Counter `json:"outside_l2tp"`      // out of a client's SA, but not UDP to port 1701
+	Malformed       Counter `json:"malformed"`         // not L2TPv2 (RFC 2661), or truncated
+	ForeignTunnelID Counter `json:"foreign_tunnel_id"` // L2TP data with the tunnel id of another client
+	SpoofedSource   Counter `json:"spoofed_source"`    // from a PPP interface, with a source address not routed to it
+	ClearOutput     Counter `json:"clear_output"`      // from a client's socket, but no IPsec on the route
+	SteeredIn       Counter `json:"steered_in"`        // delivered to a client's port
+	SteeredOut      Counter `json:"steered_out"`       // sent by a client's port
+}
+
+// named lists the fields by the names of their nftables counters, in the order of the table.
+func (c *Counters) named() []namedCounter {
+	return []namedCounter{
+		{counterPlainL2TP, &c.PlainL2TP},
+		{counterForeignSA, &c.ForeignSA},
+		{counterOutsideL2TP, &c.OutsideL2TP},
+		{counterMalformed, &c.Malformed},
+		{counterForeignTunnelID, &c.ForeignTunnelID},
+		{counterSpoofedSource, &c.SpoofedSource},
+		{counterClearOutput, &c.ClearOutput},
+		{counterSteeredIn, &c.SteeredIn},
+		{counterSteeredOut, &c.SteeredOut},
+	}
+}
+
+type namedCounter struct {
+	name string
+	*Counter
+}
+
+// Read returns the counters. The error is [fs.ErrNotExist] if the table or one of its counters is missing.
+func Read(cfg Config) (Counters, error) {
+	cfg = cfg.withDefaults()
+	conn, err := nftables.New()
+	if err != nil {
+		return Counters{}, fmt.Errorf("read counters of nftables table inet %s: %w", cfg.Table, err)
+	}
+	c, missing, err := readCounters(conn, cfg)
+	if err != nil {
+		return Counters{}, err
+	}
+	if missing > 0 {
+		return Counters{}, fmt.Errorf("read counters of nftables table inet %s: %d of them: %w", cfg.Table, missing, fs.ErrNotExist)
+	}
+	return c, nil
+}
+
+// readCounters returns what there is, and how many counters are missing.
+func readCounters(conn *nftables.Conn, cfg Config) (c Counters, missing int, err error) {
+	objs, err := conn.GetObjects(cfg.table())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return c, 0, fmt.Errorf("read counters of nftables table inet %s: %w", cfg.Table, err)
+	}
+	found := map[string]*nftables.CounterObj{}
+	for _, o := range objs {
+		// The kernel's answer is filtered again: a kernel that ignores the table in the request sends the counters of all.
+		if o, ok := o.(*nftables.CounterObj); ok && o.Table.Name == cfg.Table && o.Table.Family == nftables.TableFamilyINet {
+			found[o.Name] = o
+		}
+	}
+	for _, n := range c.named() {
+		o := found[n.name]
+		if o == nil {
+			missing++
+			continue
+		}
+		*n.Counter = Counter{Packets: o.Packets, Bytes: o.Bytes}
+	}
+	return c, missing, nil
+}

@@ -1,0 +1,114 @@
+// Package steering installs the static nftables table that gives every IPsec client a UDP port of its own inside the host.
+//
+// All L2TP/IPsec clients behind one NAT share the 4-tuple NAT:1701 -> server:1701. A client's inbound SA therefore marks what it
+// decrypts with tag<<16|P, where P is the client's port, and the table rewrites the destination port of marked L2TP packets from
+// 1701 to P; on the way out it rewrites the source port from P to 1701. Because the mark contains the port, the rules are the same
+// for one client and for sixteen thousand, and nothing is added or removed when a client comes or goes.
+//
+// The table is also where the promises of the concentrator are kept even if everything else is wrong:
+//
+//   - L2TP that was not decrypted by IPsec is dropped ([Counters].PlainL2TP), and so is L2TP that came out of somebody else's SA
+//     (ForeignSA).
+//   - What a client's SA decrypts is either L2TPv2 to port 1701 or dropped (OutsideL2TP, Malformed). In particular a client cannot
+//     talk to its port P directly, which the selector of its SA would allow, and so get around the next rule.
+//   - An L2TP data packet carries the tunnel id P of its own client or is dropped (ForeignTunnelID): since Linux 6.10 sessions are
+//     looked up per network namespace by the ids in the packet, and any client could inject into any session.
+//   - A packet from one of our PPP interfaces has a source address that is routed back to the same interface or is dropped
+//     (SpoofedSource).
+//   - Nothing leaves a client's socket without IPsec (ClearOutput).
+//
+// # Comparing two registers on kernels that cannot
+//
+// The nftables of Linux before 6.13 compare a register only to a constant, but the tunnel id must be compared to the mark. The rules
+// let the checksum arithmetic of a payload write do it: the UDP checksum field is set to a constant, the tunnel id is overwritten
+// with the low half of the mark "with checksum update", and the field still holds the constant exactly if the write changed nothing (RFC 1624: the
+// update adds old-new in one's complement, and both are never 0 or 0xffff here at once, since P is neither). Then the
+// original checksum is put back. The packet has the tunnel id of its own client from the first write on, whatever comes after. Should
+// the kernel leave the checksum to hardware (CHECKSUM_PARTIAL, never after decryption), the update is not done and a foreign id is overwritten
+// without being counted.
+//
+// # UDP checksum zero
+//
+// Each rewrite of a port exists twice, because updating an absent (zero) checksum turns it into a wrong one.
+//
+// All functions work on the network namespace of the calling thread and need CAP_NET_ADMIN there.
+package steering
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Defaults of [Config], used by [DefaultConfig] and for fields that are zero.
+const (
+	DefaultTable           = "l2tpctl"
+	DefaultTag      uint16 = 0x1701
+	DefaultPortBase uint16 = 0x4000
+	DefaultPortMask uint16 = 0xC000
+	DefaultPrefix          = "l2t"
+)
+
+// l2tpPort is the well-known UDP port of L2TP (RFC 2661 section 8.1).
+const l2tpPort = 1701
+
+// Config names the table and says which marks, ports and interfaces are ours. A zero field means the default of that field.
+type Config struct {
+	// Table is the name of the table, in family inet. Whatever has this name is ours and replaced.
+	Table string
+	// Tag is the upper half of our marks; the lower half is the client's port.
+	Tag uint16
+	// PortBase and PortMask describe the block of the clients' ports: all P with P&PortMask == PortBase.
+	PortBase, PortMask uint16
+	// InterfacePrefix is what the names of our PPP interfaces begin with, 1 to 14 octets.
+	InterfacePrefix string
+}
+
+// DefaultConfig returns the table "l2tpctl" for the tag 0x1701, ports 16384 to 32767 and interfaces "l2t*".
+func DefaultConfig() Config { return Config{}.withDefaults() }
+
+func (c Config) withDefaults() Config {
+	if c.Table == "" {
+		c.Table = DefaultTable
+	}
+	if c.Tag == 0 {
+		c.Tag = DefaultTag
+	}
+	if c.PortBase == 0 && c.PortMask == 0 {
+		c.PortBase, c.PortMask = DefaultPortBase, DefaultPortMask
+	}
+	if c.InterfacePrefix == "" {
+		c.InterfacePrefix = DefaultPrefix
+	}
+	return c
+}
+
+// Validate reports what is wrong with the configuration. The block of ports must not contain the ports of IKE (500, 4500), which
+// would make the output rule catch encrypted packets, nor 1701, nor 0 and 0xffff, which the comparison of tunnel ids cannot tell apart.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	if len(c.Table) > 64 || strings.Trim(c.Table, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != "" {
+		return fmt.Errorf("table name %q: want 1 to 64 letters, digits, '-' or '_'", c.Table)
+	}
+	if n := len(c.InterfacePrefix); n > 14 || strings.ContainsAny(c.InterfacePrefix, " /:*\x00") {
+		return fmt.Errorf("interface prefix %q: want 1 to 14 octets without blanks, '/', ':' and '*'", c.InterfacePrefix)
+	}
+	if c.PortBase&^c.PortMask != 0 {
+		return fmt.Errorf("port base %#04x has bits outside of the mask %#04x", c.PortBase, c.PortMask)
+	}
+	for _, p := range []uint16{0, 500, l2tpPort, 4500, 0xffff} {
+		if p&c.PortMask == c.PortBase {
+			return fmt.Errorf("the block of ports (base %#04x, mask %#04x) must not contain port %d", c.PortBase, c.PortMask, p)
+		}
+	}
+	return nil
+}
+
+// errBigEndian is returned by Install where the mark cannot be used as a port: the lower half of a register is its end there, and
+// moving it needs a shift that the netlink library cannot express.
+var errBigEndian = errors.New("steering needs a little-endian machine")
+
+func littleEndian() bool {
+	return binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+}
