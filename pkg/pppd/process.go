@@ -1,0 +1,85 @@
+package pppd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is one running pppd.
+type Process struct {
+	// PID is the process id, valid until Done is closed.
+	PID int
+	// Name and Interface are those of the Session.
+	Name, Interface string
+	// Started is when the process was started.
+	Started time.Time
+
+	pidfd *os.File
+	done  chan struct{}
+	exit  Exit
+}
+
+// Done is closed when the process has ended and its status is known.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Wait blocks until the process has ended and says how.
+func (p *Process) Wait() Exit {
+	<-p.done
+	return p.exit
+}
+
+// Terminate asks pppd to hang up: it sends the peer an LCP Terminate-Request, reports the end of accounting and exits,
+// within some 3 s if the peer is silent. A process that has already ended is not an error.
+func (p *Process) Terminate() error { return p.signal(unix.SIGTERM) }
+
+// Kill ends pppd at once, without a word to peer or accounting.
+func (p *Process) Kill() error { return p.signal(unix.SIGKILL) }
+
+func (p *Process) signal(sig unix.Signal) error {
+	raw, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return nil // closed: it has ended
+	}
+	var sent error
+	if err := raw.Control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); err != nil {
+		return nil
+	}
+	if sent != nil && !errors.Is(sent, unix.ESRCH) {
+		return fmt.Errorf("send %v to pppd %d: %w", sig, p.PID, sent)
+	}
+	return nil
+}
+
+// watch waits for the process in the runtime's poller (a pidfd becomes readable when its process ends), which costs no
+// thread, and collects its status.
+func (p *Process) watch() {
+	var ws syscall.WaitStatus
+	known := false
+	if raw, err := p.pidfd.SyscallConn(); err == nil {
+		_ = raw.Read(func(uintptr) bool {
+			for {
+				pid, err := syscall.Wait4(p.PID, &ws, syscall.WNOHANG, nil)
+				switch {
+				case err == syscall.EINTR:
+					continue
+				case err != nil:
+					return true
+				case pid == p.PID:
+					known = true
+					return true
+				}
+				return false
+			}
+		})
+	}
+	p.exit = Exit{Code: -1, Reason: "pppd ended, its status is unknown"}
+	if known {
+		p.exit = exitOf(ws)
+	}
+	p.pidfd.Close()
+}
