@@ -20,5 +20,6 @@ const (
 	DropUnsupported    DropReason = "unsupported"     // a message type that is unknown or has no meaning for an LNS
 	DropClosed         DropReason = "closed"          // the tunnel is closed and only acknowledges
 	DropStale          DropReason = "stale"           // belongs to the tunnel that this one replaced
+	DropUnsendable     DropReason = "unsendable"      // ours, too long; names are checked by New, so it means a defect
 	DropNoFirstType    DropReason = "no-message-type" // the first AVP is not the Message Type
 )

@@ -1,6 +1,10 @@
 package l2tp
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp/wire"
+)
 
 // Result is a Result Code AVP of StopCCN or CDN (RFC 2661 4.4.2): what we tell a peer, or what it told us.
 // The codes of the two messages differ; the error code has a meaning only with code 2 (general error).
@@ -54,4 +58,14 @@ func (r Result) suffix() string {
 		return ""
 	}
 	return " (result " + r.String() + ")"
+}
+
+// wire returns the result as it is sent.
+func (r Result) wire() wire.ResultCode {
+	return wire.ResultCode{Code: r.Code, Error: r.Error, Message: []byte(r.Message[:min(len(r.Message), 255)])}
+}
+
+// resultOf returns a received result with printable text.
+func resultOf(r wire.ResultCode) Result {
+	return Result{Code: r.Code, Error: r.Error, Message: printable(r.Message)}
 }

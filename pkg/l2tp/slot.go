@@ -1,0 +1,61 @@
+package l2tp
+
+import (
+	"container/heap"
+	"time"
+)
+
+// slot is what one peer is heard in. It exists while it has a tunnel or a kernel tunnel that is not gone.
+type slot struct {
+	id     uint16
+	tunnel *tunnel // the newest; nil once it is forgotten
+	owner  *tunnel // whose kernel tunnel has the number now; may be a predecessor of tunnel
+	next   time.Time
+	index  int // in the schedule; -1: not there
+}
+
+// schedule is a heap of the slots that wait for a time.
+type schedule []*slot
+
+func (s schedule) Len() int           { return len(s) }
+func (s schedule) Less(i, j int) bool { return s[i].next.Before(s[j].next) }
+func (s schedule) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].index, s[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (s *schedule) Push(x any) {
+	entry := x.(*slot)
+	entry.index = len(*s)
+	*s = append(*s, entry)
+}
+
+// Pop implements heap.Interface.
+func (s *schedule) Pop() any {
+	old := *s
+	entry := old[len(old)-1]
+	old[len(old)-1] = nil
+	*s = old[:len(old)-1]
+	entry.index = -1
+	return entry
+}
+
+// settle brings the schedule and the table of slots up to date after something happened in a slot.
+func (e *Engine) settle(s *slot) {
+	s.next = time.Time{}
+	if s.tunnel != nil {
+		s.next = s.tunnel.deadline(&e.cfg)
+	}
+	switch {
+	case s.next.IsZero() && s.index >= 0:
+		heap.Remove(&e.schedule, s.index)
+	case !s.next.IsZero() && s.index < 0:
+		heap.Push(&e.schedule, s)
+	case !s.next.IsZero():
+		heap.Fix(&e.schedule, s.index)
+	}
+	if s.tunnel == nil && s.owner == nil {
+		delete(e.slots, s.id)
+	}
+}
