@@ -1,0 +1,22 @@
+package control
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrNotFound means that there is no tunnel, session or user of that id or name. Backends return it (wrapped), the server
+// turns it into status 404, and errors of the client are it again.
+var ErrNotFound = errors.New("not found")
+
+// Backend is the daemon behind the API. Its methods are called by many goroutines at once.
+type Backend interface {
+	Tunnels(ctx context.Context) ([]Tunnel, error)
+	Sessions(ctx context.Context) ([]Session, error)
+	SAs(ctx context.Context) ([]SA, error)
+	Stats(ctx context.Context) (Stats, error)
+	// CloseTunnel ends a tunnel, its sessions and its IPsec client. ErrNotFound if there is no such tunnel.
+	CloseTunnel(ctx context.Context, id uint16) error
+	// CloseSession ends a session. ErrNotFound if there is no such session.
+	CloseSession(ctx context.Context, id string) error
+}

@@ -1,0 +1,289 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// memory is a backend that keeps its tunnels and sessions in memory.
+type memory struct {
+	mu       sync.Mutex
+	tunnels  []Tunnel
+	sessions []Session
+	fail     error
+}
+
+func (m *memory) Tunnels(context.Context) ([]Tunnel, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tunnels, m.fail
+}
+
+func (m *memory) Sessions(context.Context) ([]Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.sessions, m.fail
+}
+
+func (m *memory) SAs(context.Context) ([]SA, error) {
+	return []SA{{TunnelID: 16384, Direction: "in", SPI: "0xc0ffee01", ReqID: 0x17014000, Mark: 0x17014000}}, m.fail
+}
+
+func (m *memory) Stats(context.Context) (Stats, error) {
+	return Stats{Tunnels: 2, IKE: IKEStats{Drops: map[string]uint64{"cookie": 3}}}, m.fail
+}
+
+func (m *memory) CloseTunnel(_ context.Context, id uint16) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, t := range m.tunnels {
+		if t.ID == id {
+			m.tunnels = append(m.tunnels[:i:i], m.tunnels[i+1:]...)
+			return nil
+		}
+	}
+	return ErrNotFound
+}
+
+func (m *memory) CloseSession(_ context.Context, id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, s := range m.sessions {
+		if s.ID == id {
+			m.sessions = append(m.sessions[:i:i], m.sessions[i+1:]...)
+			return nil
+		}
+	}
+	return ErrNotFound
+}
+
+// serve runs the API on a socket and returns its path.
+func serve(t *testing.T, b Backend) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "run", "control.sock")
+	l, err := Listen(t.Context(), path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, l, b, Version{Version: "v1.2.3", Go: "go1.26"}, nil) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the socket is still there: %v", err)
+		}
+	})
+	return path
+}
+
+func sample() *memory {
+	peer := netip.MustParseAddrPort("203.0.113.9:49152")
+	return &memory{
+		tunnels: []Tunnel{{ID: 16384, PeerID: 7, State: "established", Role: "lns", Peer: peer, PeerName: "win\x1b[31m", NATT: true, Sessions: 2, RxBytes: 1 << 63}},
+		sessions: []Session{
+			{ID: "16384-1", TunnelID: 16384, User: "alice", IP: netip.MustParseAddr("10.99.0.2"), Peer: peer},
+			{ID: "16384-2", TunnelID: 16384, User: "bob"},
+			{ID: "16385-1", TunnelID: 16385, User: "alice"},
+		},
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	m := sample()
+	c := NewClient(serve(t, m))
+	defer c.Close()
+	ctx := t.Context()
+	addrs := cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})
+	check := func(what string, got, want any, err error) {
+		t.Helper()
+		if diff := cmp.Diff(want, got, addrs); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got)\n%s", what, err, diff)
+		}
+	}
+	tunnels, err := c.Tunnels(ctx)
+	check("tunnels", tunnels, m.tunnels, err)
+	tunnel, err := c.Tunnel(ctx, 16384)
+	check("tunnel", tunnel, m.tunnels[0], err)
+	sessions, err := c.Sessions(ctx)
+	check("sessions", sessions, m.sessions, err)
+	session, err := c.Session(ctx, "16384-2")
+	check("session", session, m.sessions[1], err)
+	sas, err := c.SAs(ctx)
+	check("sas", len(sas), 1, err)
+	stats, err := c.Stats(ctx)
+	check("stats", stats.IKE.Drops, map[string]uint64{"cookie": 3}, err)
+	version, err := c.Version(ctx)
+	check("version", version, Version{Version: "v1.2.3", Go: "go1.26"}, err)
+
+	closed, err := c.Disconnect(ctx, "alice")
+	check("disconnect", closed, []string{"16384-1", "16385-1"}, err)
+	check("close session", nil, nil, c.CloseSession(ctx, "16384-2"))
+	check("close tunnel", nil, nil, c.CloseTunnel(ctx, 16384))
+
+	for what, err := range map[string]error{
+		"tunnel 16384":               c.CloseTunnel(ctx, 16384),
+		"session 16384-2":            c.CloseSession(ctx, "16384-2"),
+		"session a/b?c":              c.CloseSession(ctx, "a/b?c"),
+		`sessions of user "alice x"`: func() error { _, err := c.Disconnect(ctx, "alice x"); return err }(),
+	} {
+		if !errors.Is(err, ErrNotFound) || err.Error() != what+": not found" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestWire(t *testing.T) {
+	m := &memory{}
+	path := serve(t, m)
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}}
+	defer client.CloseIdleConnections()
+	for _, test := range []struct{ method, path, want string }{
+		{"GET", "/v1/tunnels", "200 []\n"},
+		{"GET", "/v1/sessions", "200 []\n"},
+		{"GET", "/v1/tunnels/16384", `404 {"error":"tunnel 16384: not found"}` + "\n"},
+		{"GET", "/v1/tunnels/70000", `400 {"error":"tunnel id \"70000\" is not a number from 1 to 65535"}` + "\n"},
+		{"DELETE", "/v1/sessions", `400 {"error":"the query has no user: DELETE /v1/sessions?user=NAME"}` + "\n"},
+		{"POST", "/v1/tunnels", `404 {"error":"no such endpoint: POST /v1/tunnels"}` + "\n"},
+		{"GET", "/", `404 {"error":"no such endpoint: GET /"}` + "\n"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), test.method, "http://x"+test.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if got := fmt.Sprintf("%d %s", resp.StatusCode, body); got != test.want || err != nil {
+			t.Errorf("%s %s: %s, %v", test.method, test.path, got, err)
+		}
+		if ct := resp.Header.Get("Content-Type"); ct != "application/json" {
+			t.Errorf("content type %q", ct)
+		}
+	}
+}
+
+func TestBackendErrors(t *testing.T) {
+	for want, fail := range map[int]error{500: errors.New("netlink: no"), 504: context.DeadlineExceeded} {
+		c := NewClient(serve(t, &memory{fail: fail}))
+		_, err := c.Tunnels(t.Context())
+		var e *Error
+		if !errors.As(err, &e) || e.Status != want || e.Message != fail.Error() {
+			t.Errorf("%v", err)
+		}
+		c.Close()
+	}
+}
+
+// The names are a promise (DESIGN: what operators touch).
+func TestNames(t *testing.T) {
+	for want, v := range map[string]any{
+		"id,peer_id,state,role,peer,peer_name,identity,nat_t,local,ike_state,ike_proposal,esp_proposal,spi_in,spi_out,offload,sessions,uptime_seconds,rx_bytes,tx_bytes": Tunnel{},
+		"id,tunnel_id,state,user,ip,ip6,peer,interface,mtu,auth,uptime_seconds,rx_bytes,tx_bytes,rate_limit":                                                             Session{},
+	} {
+		data, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dec := json.NewDecoder(strings.NewReader(string(data)))
+		var names []string
+		for depth := 0; ; {
+			tok, err := dec.Token()
+			if err != nil {
+				break
+			}
+			if d, ok := tok.(json.Delim); ok {
+				if d == '{' {
+					depth++
+				}
+				continue
+			}
+			names = append(names, fmt.Sprint(tok))
+			if _, err := dec.Token(); err != nil { // the value
+				t.Fatal(err)
+			}
+		}
+		if got := strings.Join(names, ","); got != want {
+			t.Errorf("\ngot  %s\nwant %s", got, want)
+		}
+	}
+}
+
+func TestListen(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a", "control.sock")
+	l, err := Listen(t.Context(), path, fmt.Sprint(os.Getgid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if _, err := Listen(t.Context(), path, ""); err == nil || !strings.Contains(err.Error(), "another daemon listens on") {
+		t.Errorf("a second daemon: %v", err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // as if the daemon had been killed
+	_ = l.Close()
+	if l, err = Listen(t.Context(), path, ""); err != nil {
+		t.Fatalf("a stale socket: %v", err)
+	}
+	_ = l.Close()
+
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(t.Context(), file, ""); err == nil || !strings.Contains(err.Error(), "is no socket") {
+		t.Errorf("a file: %v", err)
+	}
+	if _, err := Listen(t.Context(), path, "no-such-group"); err == nil || !strings.Contains(err.Error(), "groupadd --system no-such-group") {
+		t.Errorf("an unknown group: %v", err)
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	dir := t.TempDir()
+	dead := filepath.Join(dir, "dead.sock")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: dead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	_ = l.Close()
+	for path, want := range map[string]string{
+		filepath.Join(dir, "none.sock"): "start the daemon (l2tpctl serve)",
+		dead:                            "the daemon has died",
+		dir:                             "the daemon has died",
+	} {
+		_, err := NewClient(path).Stats(t.Context())
+		if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	c := NewClient(dead)
+	if err := c.advise(&net.OpError{Op: "dial", Err: os.ErrPermission}); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "run this command as root") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,141 @@
+package control
+
+import (
+	"net/netip"
+)
+
+// Tunnel is an L2TP tunnel and the IPsec client that carries it. Counters come from the kernel.
+type Tunnel struct {
+	ID            uint16         `json:"id" table:"col"`       // local tunnel id = port of the client's slot
+	PeerID        uint16         `json:"peer_id" table:"wide"` // tunnel id assigned by the peer; 0 before SCCRQ
+	State         string         `json:"state" table:"col"`
+	Role          string         `json:"role" table:"wide"`      // lns
+	Peer          netip.AddrPort `json:"peer" table:"col"`       // outer public address and port
+	PeerName      string         `json:"peer_name" table:"col"`  // Host Name AVP
+	Identity      string         `json:"identity" table:"wide"`  // Phase 1 identity
+	NATT          bool           `json:"nat_t" table:"col"`      // ESP in UDP
+	Local         netip.AddrPort `json:"local" table:"wide"`     // our outer address and port
+	IKEState      string         `json:"ike_state" table:"wide"` // of the newest ISAKMP SA
+	IKEProposal   string         `json:"ike_proposal" table:"wide"`
+	ESPProposal   string         `json:"esp_proposal" table:"col"`
+	SPIIn         string         `json:"spi_in" table:"wide"`  // 0x and 8 hexadecimal digits
+	SPIOut        string         `json:"spi_out" table:"wide"` // 0x and 8 hexadecimal digits
+	Offload       string         `json:"offload" table:"wide"` // device that does ESP in hardware, or empty
+	Sessions      int            `json:"sessions" table:"col"`
+	UptimeSeconds int64          `json:"uptime_seconds" table:"col,duration"`
+	RxBytes       uint64         `json:"rx_bytes" table:"col,bytes"` // from the peer
+	TxBytes       uint64         `json:"tx_bytes" table:"col,bytes"` // to the peer
+}
+
+// Session is a PPP session in a tunnel.
+type Session struct {
+	ID            string         `json:"id" table:"col"` // tunnel id, "-", number
+	TunnelID      uint16         `json:"tunnel_id" table:"wide"`
+	State         string         `json:"state" table:"col"`
+	User          string         `json:"user" table:"col"` // empty before authentication
+	IP            netip.Addr     `json:"ip" table:"col"`   // given to the peer; empty before IPCP
+	IP6           netip.Addr     `json:"ip6" table:"wide"`
+	Peer          netip.AddrPort `json:"peer" table:"col"` // outer public address and port
+	Interface     string         `json:"interface" table:"col"`
+	MTU           int            `json:"mtu" table:"wide"` // octets
+	Auth          string         `json:"auth" table:"col"` // mschapv2, chap or pap
+	UptimeSeconds int64          `json:"uptime_seconds" table:"col,duration"`
+	RxBytes       uint64         `json:"rx_bytes" table:"col,bytes"`
+	TxBytes       uint64         `json:"tx_bytes" table:"col,bytes"`
+	RateLimit     string         `json:"rate_limit" table:"wide"` // empty: none
+}
+
+// SA is an ESP security association as the kernel has it.
+type SA struct {
+	TunnelID        uint16     `json:"tunnel_id" table:"col"`
+	Direction       string     `json:"direction" table:"col"` // in or out
+	SPI             string     `json:"spi" table:"col"`       // 0x and 8 hexadecimal digits
+	Src             netip.Addr `json:"src" table:"col"`
+	Dst             netip.Addr `json:"dst" table:"col"`
+	ReqID           uint32     `json:"reqid" table:"wide,hex"`
+	Mark            uint32     `json:"mark" table:"wide,hex"`
+	Encryption      string     `json:"encryption" table:"col"`     // such as aes256 or aes128gcm16
+	Integrity       string     `json:"integrity" table:"col"`      // such as sha1; empty for AEAD
+	Encapsulation   string     `json:"encapsulation" table:"wide"` // "udp SPORT-DPORT" or empty
+	Offload         string     `json:"offload" table:"wide"`       // device that does ESP in hardware, or empty
+	Bytes           uint64     `json:"bytes" table:"col,bytes"`
+	Packets         uint64     `json:"packets" table:"col"`
+	AgeSeconds      int64      `json:"age_seconds" table:"col,duration"`
+	ReplayErrors    uint64     `json:"replay_errors" table:"col"`    // packets outside the window or seen before
+	IntegrityErrors uint64     `json:"integrity_errors" table:"col"` // packets whose check value was wrong
+}
+
+// Version says what a binary was built from.
+type Version struct {
+	Version  string `json:"version" table:"col"`
+	Revision string `json:"revision" table:"col"`  // of the repository; empty if unknown
+	Modified bool   `json:"modified" table:"wide"` // built from a changed checkout
+	Go       string `json:"go" table:"col"`
+	Platform string `json:"platform" table:"col"` // GOOS/GOARCH
+}
+
+// Stats are counters since the start of the daemon, except where they are said to be of now.
+type Stats struct {
+	UptimeSeconds int64             `json:"uptime_seconds"`
+	Tunnels       int               `json:"tunnels"`    // now
+	Sessions      int               `json:"sessions"`   // now
+	Goroutines    int               `json:"goroutines"` // now
+	IKE           IKEStats          `json:"ike"`
+	L2TP          L2TPStats         `json:"l2tp"`
+	PPP           PPPStats          `json:"ppp"`
+	Slots         SlotStats         `json:"slots"`
+	Steering      map[string]uint64 `json:"steering"`  // packets by rule of the nftables table
+	XfrmStat      map[string]uint64 `json:"xfrm_stat"` // /proc/net/xfrm_stat; of this network namespace, ours or not
+}
+
+// IKEStats counts IKE messages and exchanges.
+type IKEStats struct {
+	Clients     int               `json:"clients"`   // now
+	HalfOpen    int               `json:"half_open"` // now
+	Received    uint64            `json:"received"`  // messages
+	Sent        uint64            `json:"sent"`      // messages
+	Established uint64            `json:"established"`
+	Failed      uint64            `json:"failed"`
+	Children    uint64            `json:"children"` // pairs of ESP SAs installed
+	Drops       map[string]uint64 `json:"drops"`    // messages by reason
+}
+
+// L2TPStats counts L2TP control messages and tunnels.
+type L2TPStats struct {
+	Received     uint64            `json:"received"` // messages
+	Sent         uint64            `json:"sent"`     // messages
+	TunnelsUp    uint64            `json:"tunnels_up"`
+	TunnelsDown  uint64            `json:"tunnels_down"`
+	SessionsUp   uint64            `json:"sessions_up"`
+	SessionsDown uint64            `json:"sessions_down"`
+	Drops        map[string]uint64 `json:"drops"` // messages by reason
+}
+
+// PPPStats counts PPP sessions and logins.
+type PPPStats struct {
+	Processes     int    `json:"processes"` // now
+	Authenticated uint64 `json:"authenticated"`
+	Rejected      uint64 `json:"rejected"`
+	PoolFree      int    `json:"pool_free"` // now; addresses
+	PoolUsed      int    `json:"pool_used"` // now; addresses
+}
+
+// SlotStats is the use of the block of ports, now.
+type SlotStats struct {
+	Used    int `json:"used"`
+	Resting int `json:"resting"` // given back a moment ago
+	Free    int `json:"free"`
+}
+
+// Finding is one result of `doctor`.
+type Finding struct {
+	Status string `json:"status" table:"col"` // ok, warning or failure
+	Name   string `json:"name" table:"col"`
+	Detail string `json:"detail" table:"col"`
+	Fix    string `json:"fix" table:"col"` // what to do; empty when all is well
+}
+
+// Closed is the answer to a request that closes something.
+type Closed struct {
+	Closed []string `json:"closed"` // ids
+}
