@@ -8,13 +8,13 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /run
-mkdir -p /run/lock /run/netns /run/ppp-files /run/tmp
+mkdir -p /run/lock /run/netns /run/ppp-files
 mount --bind /run/ppp-files /etc/ppp 2>/dev/null
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 [ -e /dev/ppp ] || mknod /dev/ppp c 108 0
 ip link set lo up
 hostname guest
-export TMPDIR=/run/tmp
+export TMPDIR=/dev/shm
 control=$(tr ' ' '\n' </proc/cmdline | sed -n 's/^l2tpctl.control=//p')
 for module in $(tr ' ' '\n' </proc/cmdline | sed -n 's/^l2tpctl.modules=//p' | tr , ' '); do modprobe -q "$module"; done
 echo "l2tpctl-vm: up"

@@ -1,0 +1,240 @@
+package lab
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ClientOptions describe a strongSwan and xl2tpd client. The zero value of what may be left out stands for the client's usual behaviour.
+type ClientOptions struct {
+	Server   netip.Addr
+	PSK      string
+	User     string
+	Password string
+
+	IKE string // strongSwan's notation; aes256-sha256-modp2048 if empty
+	ESP string // aes256-sha1 if empty
+	// AnyPort negotiates any UDP port on the client's side, so that other sockets of the client use the SA too.
+	AnyPort bool
+	// Checksums makes xl2tpd send data from user space, with UDP checksums. Its kernel mode sends none.
+	Checksums bool
+	// SourcePort is the UDP port of L2TP; 1701 if zero.
+	SourcePort uint16
+	// PPP are further options for pppd.
+	PPP []string
+}
+
+// Client is a foreign client in a namespace of its own.
+type Client struct {
+	*Namespace
+	Options ClientOptions
+
+	dir    string
+	holder *Process // keeps the mount namespace
+}
+
+const connection = "vpn"
+
+// Client prepares a foreign client in a namespace that is already attached to its network. Start starts its daemons.
+func (l *Lab) Client(space *Namespace, options ClientOptions) (*Client, error) {
+	c := &Client{Namespace: space, Options: options, dir: filepath.Join(l.Dir, space.Name)}
+	if err := c.writeFiles(); err != nil {
+		return nil, err
+	}
+	return c, c.hold()
+}
+
+func (c *Client) writeFiles() error {
+	o := &c.Options
+	o.IKE, o.ESP = cmp.Or(o.IKE, "aes256-sha256-modp2048"), cmp.Or(o.ESP, "aes256-sha1")
+	o.SourcePort = cmp.Or(o.SourcePort, 1701)
+	leftPort := fmt.Sprint(o.SourcePort)
+	if o.AnyPort {
+		leftPort = "%any"
+	}
+	userspace := "no"
+	if o.Checksums {
+		userspace = "yes"
+	}
+	files := map[string]string{
+		"run/.keep":     "",
+		"etc-ppp/.keep": "",
+		"ipsec.conf": fmt.Sprintf(`config setup
+conn %s
+	keyexchange=ikev1
+	type=transport
+	authby=secret
+	ike=%s!
+	esp=%s!
+	left=%%any
+	leftprotoport=17/%s
+	right=%s
+	rightprotoport=17/1701
+	rightid=%%any
+	keyingtries=1
+	rekey=no
+	auto=add
+`, connection, o.IKE, o.ESP, leftPort, o.Server),
+		"ipsec.secrets": fmt.Sprintf(": PSK %q\n", o.PSK),
+		"strongswan.conf": fmt.Sprintf(`charon {
+	load = random nonce aes sha1 sha2 hmac gmp openssl gcm kernel-netlink socket-default stroke
+	install_routes = no
+	retransmit_timeout = 1.0
+	retransmit_base = 1.4
+	retransmit_tries = 4
+	delete_rekeyed = yes
+	filelog {
+		log {
+			path = %s
+			default = 1
+			ike = 2
+			flush_line = yes
+		}
+	}
+}
+`, c.charonLog()),
+		"xl2tpd.conf": fmt.Sprintf(`[global]
+port = %d
+force userspace = %s
+access control = no
+debug tunnel = yes
+debug state = yes
+[lac %s]
+lns = %s
+pppoptfile = %s
+length bit = yes
+autodial = no
+redial = no
+`, o.SourcePort, userspace, connection, o.Server, filepath.Join(c.dir, "ppp-options")),
+		"ppp-options": strings.Join(append([]string{
+			"name " + fmt.Sprintf("%q", o.User), "password " + fmt.Sprintf("%q", o.Password),
+			"noauth", "refuse-eap", "ipcp-accept-local", "ipcp-accept-remote", "noccp", "novj", "noipv6", "usepeerdns",
+			"nodefaultroute", "mtu 1400", "mru 1400", "maxfail 1", "lcp-restart 1", "lcp-max-terminate 1", "debug", "logfile " + c.pppdLog(),
+		}, o.PPP...), "\n") + "\n",
+	}
+	for name, content := range files {
+		if _, err := c.lab.file(content, c.Name, name); err != nil {
+			return err
+		}
+	}
+	for _, log := range []string{c.charonLog(), c.pppdLog()} {
+		c.lab.addLog(log)
+	}
+	return nil
+}
+
+func (c *Client) charonLog() string { return filepath.Join(c.dir, "charon.log") }
+func (c *Client) pppdLog() string   { return filepath.Join(c.dir, "pppd.log") }
+func (c *Client) xl2tpdLog() string { return filepath.Join(c.dir, "xl2tpd.log") }
+func (c *Client) control() string   { return filepath.Join(c.dir, "run", "xl2tpd.control") }
+
+// hold makes the client's mount namespace, in which /run and the files below /etc are its own, and a process that keeps it. What
+// goes to the console where no syslogd runs goes nowhere.
+func (c *Client) hold() error {
+	script := `set -e
+mount --bind "$1/etc-ppp" /etc/ppp
+mount --bind "$1/ipsec.conf" /etc/ipsec.conf
+mount --bind "$1/ipsec.secrets" /etc/ipsec.secrets
+mount --bind /dev/null /dev/console
+mount --bind "$1/run" /run
+echo ready
+exec cat`
+	cmd := c.Namespace.Command(context.Background(), "unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", c.dir)
+	stdin, err := cmd.StdinPipe() // the holder ends with this process
+	if err != nil {
+		return fmt.Errorf("%s: make a pipe: %w", c.Name, err)
+	}
+	c.lab.onClose(stdin.Close)
+	if c.holder, err = c.lab.start(cmd, c.Name, "holder.log"); err != nil {
+		return err
+	}
+	c.lab.onClose(c.killAll)
+	return Until(context.Background(), 30*time.Second, c.Name+": make the client's mount namespace", func() error { return c.holder.says("ready") })
+}
+
+// Command prepares a program that will see the client's network and files.
+func (c *Client) Command(ctx context.Context, args ...string) *exec.Cmd {
+	pid := c.holder.PID()
+	enter := []string{"--net=" + c.path(), fmt.Sprintf("--mount=/proc/%d/ns/mnt", pid), fmt.Sprintf("--root=/proc/%d/root", pid), "--wd=/", "--"}
+	cmd := exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
+	cmd.Env = append(os.Environ(), "STRONGSWAN_CONF="+filepath.Join(c.dir, "strongswan.conf"))
+	return cmd
+}
+
+const strongSwan = "/usr/lib/ipsec/"
+
+// Start starts strongSwan and xl2tpd and waits until both take commands.
+func (c *Client) Start(ctx context.Context) error {
+	if _, err := c.lab.start(c.Command(context.Background(), strongSwan+"starter", "--daemon", "charon", "--nofork"), c.Name, "starter.log"); err != nil {
+		return err
+	}
+	xl2tpd, err := c.lab.start(c.Command(context.Background(), "xl2tpd", "-D", "-c", filepath.Join(c.dir, "xl2tpd.conf"),
+		"-C", c.control(), "-p", filepath.Join(c.dir, "run", "xl2tpd.pid")), c.Name, "xl2tpd.log")
+	if err != nil {
+		return err
+	}
+	// In an emulated processor charon may take half a minute to load its plugins.
+	err = Until(ctx, 90*time.Second, c.Name+": start strongSwan", func() error {
+		out, err := c.stroke(ctx, "statusall")
+		if err == nil && !strings.Contains(out, connection+":") {
+			err = fmt.Errorf("the connection is not loaded: %s", out)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return Until(ctx, 30*time.Second, c.Name+": start xl2tpd", func() error { return xl2tpd.says("Listening on IP address") })
+}
+
+// stroke gives a command to charon.
+func (c *Client) stroke(ctx context.Context, args ...string) (string, error) {
+	out, err := c.Command(ctx, append([]string{strongSwan + "stroke"}, args...)...).CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("%s: stroke %s: %w: %s", c.Name, strings.Join(args, " "), err, lastLines(string(out), 5))
+	}
+	return string(out), nil
+}
+
+// tell gives a command to xl2tpd.
+func (c *Client) tell(command string) error {
+	pipe, err := os.OpenFile(c.control(), os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("%s: open xl2tpd's control pipe: %w", c.Name, err)
+	}
+	defer pipe.Close()
+	w := bufio.NewWriter(pipe)
+	fmt.Fprintf(w, "%s %s\n", command, connection)
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("%s: write to xl2tpd's control pipe: %w", c.Name, err)
+	}
+	return nil
+}
+
+// killAll ends all of the client's programs at once, without a word to the server.
+func (c *Client) killAll() error {
+	pids, err := processesIn("mnt", fmt.Sprintf("/proc/%d/ns/mnt", c.holder.PID()))
+	if err != nil {
+		return nil // the holder has gone already, and with it the namespace
+	}
+	for _, pid := range pids {
+		if pid != c.holder.PID() {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	return nil
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

@@ -1,0 +1,106 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Lab owns namespaces, processes and files, and removes them all.
+type Lab struct {
+	// Dir holds the files of the lab's members, their logs among them.
+	Dir string
+
+	prefix  string
+	closers []func() error // last first
+	logs    []string
+	cables  int
+}
+
+// New makes an empty lab. It needs root.
+func New() (*Lab, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("a lab needs root to make network namespaces")
+	}
+	dir, err := os.MkdirTemp("", "lab-")
+	if err != nil {
+		return nil, fmt.Errorf("make the lab's directory: %w", err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // tcpdump and others drop their privileges
+		return nil, fmt.Errorf("open the lab's directory: %w", err)
+	}
+	l := &Lab{Dir: dir, prefix: filepath.Base(dir) + "-"}
+	l.onClose(func() error { return os.RemoveAll(dir) })
+	return l, nil
+}
+
+func (l *Lab) onClose(f func() error) { l.closers = append(l.closers, f) }
+
+// Close ends every process of the lab and removes its namespaces and files.
+func (l *Lab) Close() error {
+	var all []error
+	for i := len(l.closers) - 1; i >= 0; i-- {
+		all = append(all, l.closers[i]())
+	}
+	l.closers = nil
+	return errors.Join(all...)
+}
+
+// file writes a file below the lab's directory and returns its path.
+func (l *Lab) file(content string, path ...string) (string, error) {
+	full := filepath.Join(append([]string{l.Dir}, path...)...)
+	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+		return "", fmt.Errorf("make a directory for %s: %w", full, err)
+	}
+	if err := os.WriteFile(full, []byte(content), 0o600); err != nil {
+		return "", fmt.Errorf("write %s: %w", full, err)
+	}
+	return full, nil
+}
+
+// Logs returns the last lines of every log that a member of the lab wrote, for a failure's report.
+func (l *Lab) Logs(lines int) string {
+	var all string
+	for _, path := range l.logs {
+		if text := tail(path, lines); text != "" {
+			name, err := filepath.Rel(l.Dir, path)
+			if err != nil {
+				name = path
+			}
+			all += fmt.Sprintf("--- %s\n%s\n", name, text)
+		}
+	}
+	return all
+}
+
+// pollInterval is how often a condition without a notification is looked at.
+const pollInterval = 20 * time.Millisecond
+
+// Until looks at a condition until it holds. When the limit is reached first, the error says what was waited for and, if the
+// condition gave one, the reason why it did not hold. An error that wraps errStop ends the wait at once.
+func Until(ctx context.Context, limit time.Duration, what string, condition func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		err := condition()
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, errStop) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: not within %v: %w", what, limit, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// errStop marks a condition that will never hold.
+var errStop = errors.New("no use to wait")

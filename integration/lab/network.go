@@ -1,0 +1,67 @@
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Network is an Ethernet: a bridge in a namespace of its own.
+type Network struct {
+	space *Namespace
+}
+
+// Network makes an Ethernet without stations.
+func (l *Lab) Network(name string) (*Network, error) {
+	space, err := l.Namespace(name)
+	if err != nil {
+		return nil, err
+	}
+	return &Network{space}, space.Batch("link add bridge0 type bridge forward_delay 0", "link set bridge0 up")
+}
+
+// Attach gives a namespace an interface in the network, with addresses and, if it is valid, a gateway.
+func (net *Network) Attach(n *Namespace, device string, gateway netip.Addr, addresses ...netip.Prefix) error {
+	net.space.lab.cables++
+	port := fmt.Sprintf("port%d", net.space.lab.cables)
+	err := net.space.Batch(
+		fmt.Sprintf("link add %s type veth peer name %s netns %s", port, device, n.full),
+		fmt.Sprintf("link set %s master bridge0 up", port))
+	if err != nil {
+		return err
+	}
+	commands := []string{"link set " + device + " up"}
+	for _, address := range addresses {
+		command := fmt.Sprintf("address add %s dev %s", address, device)
+		if address.Addr().Is6() {
+			command += " nodad" // the address is wanted at once
+		}
+		commands = append(commands, command)
+	}
+	if gateway.IsValid() {
+		commands = append(commands, "route add default via "+gateway.String())
+	}
+	return n.Batch(commands...)
+}
+
+// NAT turns a namespace into a router that hides what is behind it: what leaves by the device outside gets the address there.
+func (n *Namespace) NAT(outside string) error {
+	if err := n.Sysctl("net.ipv4.ip_forward=1"); err != nil {
+		return err
+	}
+	return n.Nft(fmt.Sprintf(`table ip nat {
+	chain postrouting {
+		type nat hook postrouting priority 100
+		oifname %q masquerade
+	}
+}`, outside))
+}
+
+// DropForwarded makes a router lose everything that it should forward, or stop doing so.
+func (n *Namespace) DropForwarded(drop bool) error {
+	script := "table ip lost { }\ndelete table ip lost\n"
+	if drop {
+		script += "table ip lost { chain forward { type filter hook forward priority 0; drop; }; }\n"
+	}
+	return n.Nft(strings.ReplaceAll(script, "; }; }", "; }\n}"))
+}

@@ -1,0 +1,219 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Server is the program under test in a namespace of its own.
+type Server struct {
+	*Namespace
+	Process *Process // nil before the first Start
+
+	binary string
+	dir    string
+}
+
+// Server prepares the program in a namespace; config is the text of its YAML file, without the section control.
+func (l *Lab) Server(space *Namespace, binary, config string) (*Server, error) {
+	s := &Server{Namespace: space, binary: binary, dir: filepath.Join(l.Dir, space.Name)}
+	return s, s.Configure(config)
+}
+
+// Configure writes another configuration for the next Start.
+func (s *Server) Configure(config string) error {
+	_, err := s.lab.file(config+"control:\n  socket: "+s.Socket()+"\n", s.Name, "config.yaml")
+	return err
+}
+
+// Socket is the path of the control socket.
+func (s *Server) Socket() string { return filepath.Join(s.dir, "control.sock") }
+
+func (s *Server) config() string { return filepath.Join(s.dir, "config.yaml") }
+
+// Start starts the daemon and waits until it answers on its control socket.
+func (s *Server) Start(ctx context.Context) error {
+	var err error
+	s.Process, err = s.lab.start(s.Command(context.Background(), s.binary, "serve", "-c", s.config()), s.Name, "serve.log")
+	if err != nil {
+		return err
+	}
+	return Until(ctx, 60*time.Second, "the daemon answers", func() error {
+		select {
+		case <-s.Process.Ended():
+			return fmt.Errorf("%w: the daemon ended (%v): %s", errStop, s.Process.err, tail(s.Process.Log, 20))
+		default:
+			_, err := s.Tunnels(ctx)
+			return err
+		}
+	})
+}
+
+// Stop ends the daemon with SIGTERM. An exit status that is not zero is an error.
+func (s *Server) Stop() error { return s.Process.Signal(syscall.SIGTERM, 30*time.Second) }
+
+// CLI runs l2tpctl against the daemon and returns what it printed.
+func (s *Server) CLI(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, s.binary, append([]string{"--socket", s.Socket()}, args...)...)
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("l2tpctl %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(problems.Bytes()))
+	}
+	return out.String(), nil
+}
+
+func query[T any](ctx context.Context, s *Server, args ...string) (T, error) {
+	var result T
+	out, err := s.CLI(ctx, append(args, "-o", "json")...)
+	if err != nil {
+		return result, err
+	}
+	if err := json.Unmarshal([]byte(out), &result); err != nil {
+		return result, fmt.Errorf("decode what l2tpctl %s printed: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return result, nil
+}
+
+// Tunnel is what the tests read of `tunnel list -o json`.
+type Tunnel struct {
+	ID       uint16 `json:"id"`
+	PeerID   uint16 `json:"peer_id"`
+	State    string `json:"state"`
+	Peer     string `json:"peer"`
+	PeerName string `json:"peer_name"`
+	Identity string `json:"identity"`
+	NATT     bool   `json:"nat_t"`
+	IKE      string `json:"ike_proposal"`
+	ESP      string `json:"esp_proposal"`
+	RxBytes  uint64 `json:"rx_bytes"`
+	TxBytes  uint64 `json:"tx_bytes"`
+}
+
+// Session is what the tests read of `session list -o json`.
+type Session struct {
+	ID        uint16 `json:"id"`
+	TunnelID  uint16 `json:"tunnel_id"`
+	State     string `json:"state"`
+	User      string `json:"user"`
+	IP        string `json:"ip"`
+	Peer      string `json:"peer"`
+	Interface string `json:"interface"`
+	Auth      string `json:"auth"`
+	RxBytes   uint64 `json:"rx_bytes"`
+	TxBytes   uint64 `json:"tx_bytes"`
+}
+
+// Tunnels asks the daemon for its tunnels.
+func (s *Server) Tunnels(ctx context.Context) ([]Tunnel, error) {
+	return query[[]Tunnel](ctx, s, "tunnel", "list")
+}
+
+// Sessions asks the daemon for its sessions.
+func (s *Server) Sessions(ctx context.Context) ([]Session, error) {
+	return query[[]Session](ctx, s, "session", "list")
+}
+
+// SAs asks the daemon for its SAs.
+func (s *Server) SAs(ctx context.Context) ([]map[string]any, error) {
+	return query[[]map[string]any](ctx, s, "sa", "list")
+}
+
+// SessionOf returns the session of a user once it is up.
+func (s *Server) SessionOf(ctx context.Context, user string) (Session, error) {
+	var found Session
+	err := Until(ctx, 20*time.Second, "session of "+user, func() error {
+		sessions, err := s.Sessions(ctx)
+		if err != nil {
+			return err
+		}
+		for _, session := range sessions {
+			if session.User == user && session.IP != "" {
+				found = session
+				return nil
+			}
+		}
+		return fmt.Errorf("there are %+v", sessions)
+	})
+	return found, err
+}
+
+// WaitEmpty waits until the daemon has no tunnel, session and SA.
+func (s *Server) WaitEmpty(ctx context.Context, limit time.Duration) error {
+	return Until(ctx, limit, "the daemon has no clients", func() error {
+		tunnels, errTunnels := s.Tunnels(ctx)
+		sessions, errSessions := s.Sessions(ctx)
+		sas, errSAs := s.SAs(ctx)
+		if err := errors.Join(errTunnels, errSessions, errSAs); err != nil {
+			return err
+		}
+		if len(tunnels)+len(sessions)+len(sas) > 0 {
+			return fmt.Errorf("there are tunnels %+v, sessions %+v, SAs %v", tunnels, sessions, sas)
+		}
+		return nil
+	})
+}
+
+// FDs returns how many file descriptors the daemon has open.
+func (s *Server) FDs() (int, error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.Process.PID()))
+	if err != nil {
+		return 0, fmt.Errorf("list the daemon's file descriptors: %w", err)
+	}
+	return len(entries), nil
+}
+
+// IO returns how many octets the daemon has read and written by system calls since it started: rchar and wchar of proc(5).
+// What it receives and sends on sockets with read and write is part of it.
+func (s *Server) IO() (read, written uint64, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", s.Process.PID()))
+	if err != nil {
+		return 0, 0, fmt.Errorf("read the daemon's I/O counters: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		number, _ := strconv.ParseUint(value, 10, 64)
+		switch name {
+		case "rchar":
+			read = number
+		case "wchar":
+			written = number
+		}
+	}
+	return read, written, nil
+}
+
+// Get reads a resource of the control API.
+func (s *Server) Get(ctx context.Context, path string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control"+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("make a request: %w", err)
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: dialUnix(s.Socket()), DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask the daemon: %w", err)
+	}
+	defer response.Body.Close()
+	return io.ReadAll(response.Body)
+}
+
+func dialUnix(path string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var dialer net.Dialer
+		return dialer.DialContext(ctx, "unix", path)
+	}
+}

@@ -1,0 +1,147 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// Pings is what a run of ping came to.
+type Pings struct{ Sent, Received int }
+
+// Lost is how many answers are missing.
+func (p Pings) Lost() int { return p.Sent - p.Received }
+
+var pingSummary = regexp.MustCompile(`(\d+) packets transmitted, (\d+) (?:packets )?received`)
+
+func parsePings(text string) (Pings, error) {
+	match := pingSummary.FindStringSubmatch(text)
+	if match == nil {
+		return Pings{}, fmt.Errorf("ping printed no summary: %s", lastLines(text, 5))
+	}
+	sent, errSent := strconv.Atoi(match[1])
+	received, errReceived := strconv.Atoi(match[2])
+	return Pings{sent, received}, errors.Join(errSent, errReceived)
+}
+
+// Ping sends count echo requests, 50 ms apart, and waits for the answers. That none comes is not an error. Options are ping's own.
+func (n *Namespace) Ping(ctx context.Context, to netip.Addr, count int, options ...string) (Pings, error) {
+	args := append([]string{"ping", "-n", "-q", "-i", "0.05", "-W", "2", "-c", strconv.Itoa(count)}, options...)
+	out, err := n.Run(ctx, append(args, to.String())...)
+	pings, parseErr := parsePings(out)
+	if parseErr != nil {
+		return pings, errors.Join(err, parseErr)
+	}
+	return pings, nil
+}
+
+// PingStream is a ping that runs until it is stopped.
+type PingStream struct{ process *Process }
+
+// PingContinuously starts a ping that sends 20 echo requests each second.
+func (n *Namespace) PingContinuously(to netip.Addr) (*PingStream, error) {
+	log := fmt.Sprintf("ping-%s-%s.log", n.Name, to)
+	process, err := n.lab.start(n.Command(context.Background(), "ping", "-n", "-O", "-i", "0.05", to.String()), log)
+	if err != nil {
+		return nil, err
+	}
+	return &PingStream{process}, Until(context.Background(), 10*time.Second, n.Name+": first answer to ping", func() error {
+		return process.says("bytes from")
+	})
+}
+
+// Stop ends the stream. The last request may be on its way still: one that is without an answer at the end does not count.
+func (s *PingStream) Stop() (Pings, error) {
+	var status *exec.ExitError // ping's own: 1 when answers are missing, which the caller counts
+	if err := s.process.Signal(syscall.SIGINT, 10*time.Second); err != nil && !errors.As(err, &status) {
+		return Pings{}, err
+	}
+	text, err := os.ReadFile(s.process.Log)
+	if err != nil {
+		return Pings{}, fmt.Errorf("read what ping printed: %w", err)
+	}
+	pings, err := parsePings(string(text))
+	if err != nil {
+		return pings, err
+	}
+	sequences := pingSequence.FindAllSubmatch(text, -1)
+	if len(sequences) > 0 {
+		if last, err := strconv.Atoi(string(sequences[len(sequences)-1][1])); err == nil && pings.Sent == last+1 {
+			pings.Sent = last
+		}
+	}
+	return pings, nil
+}
+
+var pingSequence = regexp.MustCompile(`bytes from .*icmp_seq=(\d+)`)
+
+// Throughput is what an iperf3 run came to.
+type Throughput struct {
+	Bytes         uint64
+	BitsPerSecond float64
+}
+
+// Iperf sends TCP from the namespace to an address of another for a time; reverse sends the other way.
+func (n *Namespace) Iperf(ctx context.Context, to *Namespace, address netip.Addr, duration time.Duration, reverse bool) (Throughput, error) {
+	log := fmt.Sprintf("iperf3-%s-%d.log", to.Name, time.Now().UnixNano())
+	server, err := n.lab.start(to.Command(context.Background(), "iperf3", "--server", "--one-off", "--forceflush", "--bind", address.String()), log)
+	if err != nil {
+		return Throughput{}, err
+	}
+	defer server.Kill()
+	err = Until(ctx, 20*time.Second, "iperf3 listens", func() error { return server.says("Server listening") })
+	if err != nil {
+		return Throughput{}, err
+	}
+	args := []string{"iperf3", "--json", "--client", address.String(), "--time", strconv.Itoa(int(duration.Seconds()))}
+	if reverse {
+		args = append(args, "--reverse")
+	}
+	out, err := n.Run(ctx, args...)
+	var report struct {
+		Error string
+		End   struct {
+			Received struct {
+				Bytes         uint64
+				BitsPerSecond float64 `json:"bits_per_second"`
+			} `json:"sum_received"`
+		}
+	}
+	if jsonErr := json.Unmarshal([]byte(out), &report); jsonErr != nil || report.Error != "" || err != nil {
+		return Throughput{}, fmt.Errorf("iperf3 to %s: %s: %w", address, report.Error, errors.Join(err, jsonErr))
+	}
+	return Throughput(report.End.Received), nil
+}
+
+// Capture is a tcpdump in a namespace.
+type Capture struct{ process *Process }
+
+// Capture starts to capture what matches a filter on a device; "any" is all of them.
+func (n *Namespace) Capture(device, filter string) (*Capture, error) {
+	log := filepath.Join(fmt.Sprintf("capture-%s-%d.log", n.Name, time.Now().UnixNano()))
+	process, err := n.lab.start(n.Command(context.Background(), "tcpdump", "-n", "-l", "-x", "--immediate-mode", "-Z", "root", "-i", device, filter), log)
+	if err != nil {
+		return nil, err
+	}
+	return &Capture{process}, Until(context.Background(), 20*time.Second, n.Name+": tcpdump listens", func() error { return process.says("listening on") })
+}
+
+// Text is what was captured so far: a line for each packet, and its octets in hexadecimal.
+func (c *Capture) Text() string { return tail(c.process.Log, 1<<20) }
+
+// Packets returns how many packets were captured so far.
+func (c *Capture) Packets() int { return len(captured.FindAllString(c.Text(), -1)) }
+
+var captured = regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d\.\d+ `)
+
+// Stop ends the capture.
+func (c *Capture) Stop() { c.process.Kill() }
