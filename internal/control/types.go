@@ -127,9 +127,16 @@ type SlotStats struct {
 	Free    int `json:"free"`
 }
 
+// The values of Finding.Status.
+const (
+	StatusOK      = "ok"
+	StatusWarning = "warning"
+	StatusFailure = "failure"
+)
+
 // Finding is one result of `doctor`.
 type Finding struct {
-	Status string `json:"status" table:"col"` // ok, warning or failure
+	Status string `json:"status" table:"col"` // one of the Status constants
 	Name   string `json:"name" table:"col"`
 	Detail string `json:"detail" table:"col"`
 	Fix    string `json:"fix" table:"col"` // what to do; empty when all is well

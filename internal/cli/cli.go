@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/l2tpctl/l2tpctl/internal/config"
+	"github.com/l2tpctl/l2tpctl/internal/control"
+)
+
+// ServeFunc runs the daemon until the context ends.
+type ServeFunc func(ctx context.Context, cfg *config.Config, log *zap.Logger) error
+
+// DoctorFunc checks the machine. The configuration is nil if there is none.
+type DoctorFunc func(ctx context.Context, cfg *config.Config) []control.Finding
+
+// Env is what the command line touches besides its arguments.
+type Env struct {
+	Out, Err io.Writer
+	Terminal bool // Out is a terminal
+	Version  control.Version
+	Serve    ServeFunc
+	Doctor   DoctorFunc
+}
+
+// Run runs one command line, without the name of the program, and returns the exit code.
+func Run(ctx context.Context, env Env, args []string) int {
+	root := newRoot(&env)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	return report(env.Err, cmd, err)
+}
+
+// IsTerminal says whether a file is a terminal.
+func IsTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+func newRoot(env *Env) *cobra.Command {
+	g := &globals{env: env}
+	root := group("l2tpctl", "L2TP/IPsec concentrator for Linux",
+		newServe(g), newCheck(g), newDoctor(g), newTunnel(g), newSession(g), newSA(g), newStats(g), newVersion(g))
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.PersistentFlags().StringVar(&g.socket, "socket", config.DefaultSocket, "control socket of the daemon")
+	return root
+}
+
+// globals are the environment and the flags of all commands.
+type globals struct {
+	env    *Env
+	socket string
+}
+
+// client returns a client of the daemon; the caller closes it.
+func (g *globals) client() *control.Client { return control.NewClient(g.socket) }
+
+// group is a command that only has subcommands.
+func group(name, short string, sub ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   name,
+		Short: short,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Help()
+			return usagef("%s needs a subcommand", cmd.CommandPath())
+		},
+	}
+	cmd.AddCommand(sub...)
+	return cmd
+}

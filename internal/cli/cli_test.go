@@ -1,0 +1,280 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+
+	"github.com/l2tpctl/l2tpctl/internal/config"
+	"github.com/l2tpctl/l2tpctl/internal/control"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the golden files")
+
+// still is a backend whose world stands still, except that closing is remembered.
+type still struct{ closed []string }
+
+func (*still) Tunnels(context.Context) ([]control.Tunnel, error) {
+	peer := netip.MustParseAddrPort
+	return []control.Tunnel{
+		{
+			ID: 16384, PeerID: 7, State: "established", Role: "lns", Peer: peer("203.0.113.9:49152"), PeerName: "DESKTOP-1",
+			Identity: "192.168.1.20", NATT: true, Local: peer("198.51.100.1:4500"), IKEState: "established", IKEProposal: "aes256-sha256-modp2048",
+			ESPProposal: "aes256-sha1", SPIIn: "0xc0ffee01", SPIOut: "0x0badcafe", Sessions: 1, UptimeSeconds: 93784, RxBytes: 1536, TxBytes: 5 << 30,
+		},
+		{ID: 16385, State: "wait-ctl-conn", Role: "lns", Peer: peer("[2001:db8::9]:1701"), PeerName: "evil\x1b[2J\ttab\nline\u202e\xff", ESPProposal: "aes128gcm16", UptimeSeconds: 65, RxBytes: 999},
+	}, nil
+}
+
+func (*still) Sessions(context.Context) ([]control.Session, error) {
+	ip := netip.MustParseAddr
+	return []control.Session{
+		{ID: "16384-10", TunnelID: 16384, State: "established", User: "alice", IP: ip("10.99.0.10"), Interface: "l2t16384-10", MTU: 1400, Auth: "mschapv2", UptimeSeconds: 3700, RxBytes: 5, TxBytes: 2048},
+		{ID: "16384-2", TunnelID: 16384, State: "established", User: "bob", IP: ip("10.99.0.9"), Interface: "l2t16384-2", MTU: 1400, Auth: "pap", UptimeSeconds: 5},
+		{ID: "16385-1", TunnelID: 16385, State: "wait-connect"},
+	}, nil
+}
+
+func (*still) SAs(context.Context) ([]control.SA, error) {
+	ip := netip.MustParseAddr
+	return []control.SA{
+		{TunnelID: 16384, Direction: "in", SPI: "0xc0ffee01", Src: ip("203.0.113.9"), Dst: ip("198.51.100.1"), ReqID: 0x17014000, Mark: 0x17014000, Encryption: "aes256", Integrity: "sha1", Encapsulation: "udp 49152-4500", Bytes: 1 << 20, Packets: 900, AgeSeconds: 59},
+		{TunnelID: 16384, Direction: "out", SPI: "0x0badcafe", Src: ip("198.51.100.1"), Dst: ip("203.0.113.9"), ReqID: 0x17014000, Encryption: "aes128gcm16", ReplayErrors: 3},
+	}, nil
+}
+
+func (*still) Stats(context.Context) (control.Stats, error) {
+	return control.Stats{
+		UptimeSeconds: 77, Tunnels: 2, Sessions: 3, Goroutines: 12,
+		IKE:      control.IKEStats{Clients: 2, Received: 9, Drops: map[string]uint64{"malformed": 1, "cookie": 2}},
+		Steering: map[string]uint64{"cleartext": 4},
+		XfrmStat: map[string]uint64{"XfrmInNoStates": 8},
+	}, nil
+}
+
+func (s *still) CloseTunnel(_ context.Context, id uint16) error {
+	if id != 16384 {
+		return control.ErrNotFound
+	}
+	s.closed = append(s.closed, "tunnel")
+	return nil
+}
+
+func (s *still) CloseSession(_ context.Context, id string) error {
+	if !strings.HasPrefix(id, "16384-") {
+		return control.ErrNotFound
+	}
+	s.closed = append(s.closed, id)
+	return nil
+}
+
+// daemon runs the API over a real socket.
+func daemon(t *testing.T) (socket string, b *still) {
+	t.Helper()
+	b = &still{}
+	socket = filepath.Join(t.TempDir(), "c.sock")
+	l, err := control.Listen(t.Context(), socket, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- control.Serve(ctx, l, b, control.Version{}, nil) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return socket, b
+}
+
+type result struct {
+	code     int
+	out, err string
+}
+
+func run(t *testing.T, env Env, args ...string) result {
+	t.Helper()
+	var out, errs bytes.Buffer
+	env.Out, env.Err = &out, &errs
+	env.Version = control.Version{Version: "v1.2.3", Revision: "abcdef", Go: "go1.26", Platform: "linux/amd64"}
+	code := Run(t.Context(), env, args)
+	return result{code, out.String(), errs.String()}
+}
+
+func TestGolden(t *testing.T) {
+	socket, _ := daemon(t)
+	for _, test := range []struct {
+		name     string
+		terminal bool
+		args     string
+	}{
+		{"tunnel-list", true, "tunnel list"},
+		{"tunnel-list-pipe", false, "tunnel list"},
+		{"tunnel-list-wide", false, "tunnel list -o wide"},
+		{"tunnel-list-json", true, "tunnel list -o json"},
+		{"tunnel-list-csv", true, "tunnel list -o csv"},
+		{"tunnel-show", true, "tunnel show 16384"},
+		{"tunnel-show-pipe", false, "tunnel show 16384"},
+		{"session-list", true, "session list --sort id"},
+		{"session-list-by-address", false, "session list -o table --sort=-ip --columns user,ip,uptime,rx_bytes"},
+		{"session-list-match", true, "session list --match state=estab* --match user!=bob"},
+		{"session-list-text", true, "session list --match BOB --columns id,user -o json"},
+		{"session-list-none", true, "session list --match user=nobody"},
+		{"session-show-json", true, "session show 16384-2 -o json --columns id,ip"},
+		{"sa-list", true, "sa list"},
+		{"sa-list-wide", true, "sa list -o wide"},
+		{"stats", true, "stats"},
+		{"stats-json", false, "stats -o json"},
+		{"stats-match", false, "stats --match name=ike.drops.*"},
+		{"version", true, "version"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := run(t, Env{Terminal: test.terminal}, append(strings.Fields(test.args), "--socket", socket)...)
+			if got.code != 0 || got.err != "" {
+				t.Fatalf("%+v", got)
+			}
+			file := filepath.Join("testdata", test.name+".golden")
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(got.out), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.out); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	socket, _ := daemon(t)
+	for _, test := range []struct {
+		args string
+		code int
+		err  string
+	}{
+		{"tunnel list --socket /nonexistent/c.sock", ExitUnreachable, "start the daemon (l2tpctl serve)"},
+		{"tunnel list --columns colour --socket /nonexistent/c.sock", ExitUsage, `unknown column "colour"; there are id, peer_id,`},
+		{"tunnel list --sort colour", ExitUsage, "unknown column"},
+		{"tunnel list --match colour=red", ExitUsage, "unknown column"},
+		{"tunnel list -o xml", ExitUsage, `unknown output format "xml"; there are table, wide, json, csv`},
+		{"tunnel list extra", ExitUsage, `unknown command "extra"`},
+		{"tunnel lst", ExitUsage, "unknown command \"lst\"\nTry: l2tpctl tunnel --help"},
+		{"tunnel", ExitUsage, "needs a subcommand"},
+		{"tunnnel", ExitUsage, "unknown command"},
+		{"--nonsense", ExitUsage, "unknown flag"},
+		{"tunnel show 0", ExitUsage, "is not the id of a tunnel"},
+		{"tunnel show", ExitUsage, "accepts 1 arg"},
+		{"tunnel show 17000", ExitFailure, "tunnel 17000: not found"},
+		{"tunnel close 16384 x", ExitUsage, "is not the id of a tunnel"},
+		{"tunnel close 16385", ExitFailure, "tunnel 16385: not found"},
+		{"session disconnect", ExitUsage, "either ids of sessions or --user NAME"},
+		{"session disconnect 1 --user x", ExitUsage, "either ids of sessions or --user NAME"},
+		{"session disconnect --user nobody", ExitFailure, `sessions of user "nobody": not found`},
+		{"check -c /nonexistent.yaml", ExitFailure, "no such file"},
+		{"serve -c /nonexistent.yaml", ExitFailure, "no such file"},
+	} {
+		args := strings.Fields(test.args)
+		if !slices.Contains(args, "--socket") {
+			args = append(args, "--socket", socket)
+		}
+		got := run(t, Env{}, args...)
+		if got.code != test.code || !strings.Contains(got.err, test.err) {
+			t.Errorf("%s: %+v, want %d, %s", test.args, got, test.code, test.err)
+		}
+	}
+	if got := run(t, Env{}, "--help"); got.code != 0 || !strings.Contains(got.out, "session") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestClosing(t *testing.T) {
+	socket, b := daemon(t)
+	for args, want := range map[string]string{
+		"tunnel close 16384":                  "closed tunnel 16384\n",
+		"session disconnect 16384-10 16384-2": "closed session 16384-10\nclosed session 16384-2\n",
+		"session disconnect --user alice":     "closed session 16384-10\n",
+	} {
+		got := run(t, Env{}, append(strings.Fields(args), "--socket", socket)...)
+		if got != (result{0, want, ""}) {
+			t.Errorf("%s: %+v", args, got)
+		}
+	}
+	if len(b.closed) != 4 {
+		t.Errorf("closed: %q", b.closed)
+	}
+}
+
+func file(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestCheck(t *testing.T) {
+	good := file(t, config.Minimal)
+	if got := run(t, Env{}, "check", "-c", good); got != (result{0, good + ": configuration is valid\n", ""}) {
+		t.Errorf("%+v", got)
+	}
+	short := file(t, "ike: {psk: short}\npool: 10.0.0.0/24\nusers: [{name: a, password: b}]\n")
+	if got := run(t, Env{}, "check", "-c", short); got.code != 0 || !strings.HasPrefix(got.err, "warning: "+short+":1:12: ike.psk: the pre-shared key has 5 characters") {
+		t.Errorf("%+v", got)
+	}
+	bad := file(t, "ike: {psk: \"\"}\npool: 10.0.0.0/24\nusers: [{name: a, password: b}]\n")
+	if got := run(t, Env{}, "check", "-c", bad); got != (result{1, "", bad + ":1:12: ike.psk: found an empty string, expected at least one character\n"}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestServe(t *testing.T) {
+	path := file(t, strings.Replace(config.Minimal, "replace-this-by-a-long-random-string", "short", 1)+"log: {format: json}\n")
+	var seen *config.Config
+	serve := func(_ context.Context, cfg *config.Config, log *zap.Logger) error {
+		seen = cfg
+		log.Info("serving", zap.Any("ike", cfg.IKE))
+		return errors.New("address in use\x1b")
+	}
+	got := run(t, Env{Serve: serve}, "serve", "-c", path, "--socket", "/tmp/elsewhere.sock")
+	if got.code != ExitFailure || got.out != "" || !strings.HasSuffix(got.err, "l2tpctl: address in use\\x1b\n") {
+		t.Errorf("%+v", got)
+	}
+	if strings.Contains(got.err, `"short"`) || !strings.Contains(got.err, `"level":"warn"`) || !strings.Contains(got.err, "(hidden)") {
+		t.Errorf("log: %s", got.err)
+	}
+	if seen.Control.Socket != "/tmp/elsewhere.sock" {
+		t.Errorf("socket %s", seen.Control.Socket)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	findings := []control.Finding{{Status: control.StatusOK, Name: "kernel", Detail: "6.12.107"}, {Status: control.StatusWarning, Name: "ports", Detail: "not reserved", Fix: "sysctl"}}
+	env := Env{Terminal: true, Doctor: func(context.Context, *config.Config) []control.Finding { return findings }}
+	want := "STATUS   NAME    DETAIL        FIX\nok       kernel  6.12.107      -\nwarning  ports   not reserved  sysctl\n2 checks\n"
+	path := file(t, config.Minimal)
+	if got := run(t, env, "doctor", "-c", path); got != (result{0, want, ""}) {
+		t.Errorf("%+v", got)
+	}
+	findings[0].Status = control.StatusFailure
+	if got := run(t, env, "doctor", "-c", path); got.code != ExitFailure || got.err != "" {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"reflect"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/l2tpctl/l2tpctl/internal/config"
+	"github.com/l2tpctl/l2tpctl/internal/control"
+)
+
+func configFlag(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVarP(path, "config", "c", config.DefaultPath, "configuration file")
+}
+
+func newServe(g *globals) *cobra.Command {
+	cmd := &cobra.Command{Use: "serve", Short: "Run the concentrator", Args: args(cobra.NoArgs)}
+	var path string
+	configFlag(cmd, &path)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := config.Load(path)
+		if err != nil {
+			return err
+		}
+		if cmd.Flags().Changed("socket") {
+			cfg.Control.Socket = g.socket
+		}
+		log, err := NewLogger(cfg.Log, g.env.Err)
+		if err != nil {
+			return err
+		}
+		for _, w := range cfg.Warnings {
+			log.Warn("configuration: " + w)
+		}
+		err = g.env.Serve(cmd.Context(), cfg, log)
+		_ = log.Sync() // fails on terminals and pipes, which need none
+		return err
+	}
+	return cmd
+}
+
+func newCheck(g *globals) *cobra.Command {
+	cmd := &cobra.Command{Use: "check", Short: "Check a configuration file", Args: args(cobra.NoArgs)}
+	var path string
+	configFlag(cmd, &path)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		cfg, err := config.Load(path)
+		if err != nil {
+			return err
+		}
+		for _, w := range cfg.Warnings {
+			fmt.Fprintf(g.env.Err, "warning: %s\n", w)
+		}
+		fmt.Fprintf(g.env.Out, "%s: configuration is valid\n", path)
+		return nil
+	}
+	return cmd
+}
+
+func newDoctor(g *globals) *cobra.Command {
+	cmd := &cobra.Command{Use: "doctor", Short: "Check that this machine can run the concentrator", Args: args(cobra.NoArgs)}
+	var path string
+	configFlag(cmd, &path)
+	o := outputFlags(g, cmd, true)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := o.check(reflect.TypeFor[control.Finding]()); err != nil {
+			return err
+		}
+		cfg, err := config.Load(path)
+		if errors.Is(err, fs.ErrNotExist) && !cmd.Flags().Changed("config") {
+			cfg, err = nil, nil // the defaults will do
+		}
+		if err != nil {
+			return err
+		}
+		findings := g.env.Doctor(cmd.Context(), cfg)
+		if err := printList(o, noun{"check", "checks"}, findings); err != nil {
+			return err
+		}
+		for _, f := range findings {
+			if f.Status == control.StatusFailure {
+				return errQuiet
+			}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// NewLogger returns the daemon's logger.
+func NewLogger(c config.Log, w io.Writer) (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(c.Level)
+	if err != nil {
+		return nil, fmt.Errorf("log level: %w", err)
+	}
+	ec := zap.NewProductionEncoderConfig()
+	ec.TimeKey, ec.EncodeTime = "time", zapcore.RFC3339NanoTimeEncoder
+	ec.EncodeDuration = zapcore.StringDurationEncoder
+	encoder := zapcore.NewJSONEncoder(ec)
+	if c.Format == "console" {
+		ec.EncodeTime, ec.EncodeLevel = zapcore.ISO8601TimeEncoder, zapcore.CapitalLevelEncoder
+		encoder = zapcore.NewConsoleEncoder(ec)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)), nil
+}
