@@ -1,0 +1,206 @@
+package udp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// readsPerEvent bounds how long one busy socket may keep the others waiting; epoll reports it again.
+	readsPerEvent = 16
+	eventsPerWait = 256
+	// wakeToken is the registration of the eventfd; those of sockets count from 1.
+	wakeToken = 0
+)
+
+// Handler takes a control message of a client. slot is the port of the slot, which names the client; payload belongs to
+// the handler. It is called from the poller's goroutine and must not wait for it (Poller.Close).
+type Handler func(slot uint16, remote netip.AddrPort, payload []byte)
+
+// Poller reads the sockets of all clients from one goroutine. It is safe for concurrent use.
+type Poller struct {
+	handle Handler
+	epoll  int
+	wake   int // eventfd that ends the loop
+	done   chan struct{}
+
+	mu      sync.Mutex
+	closed  bool
+	last    uint64             // token of the latest registration; tokens, unlike descriptors, are not used twice
+	sockets map[uint64]*socket // by token
+}
+
+// NewPoller starts the goroutine. Close ends it.
+func NewPoller(handle Handler) (*Poller, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create an epoll instance: %w", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(epoll)
+		return nil, fmt.Errorf("create an eventfd: %w", err)
+	}
+	p := &Poller{handle: handle, epoll: epoll, wake: wake, done: make(chan struct{}), sockets: make(map[uint64]*socket)}
+	if err := p.register(wake, wakeToken); err != nil {
+		_ = unix.Close(wake)
+		_ = unix.Close(epoll)
+		return nil, err
+	}
+	go p.loop()
+	return p, nil
+}
+
+// OpenClient is OpenClient and Add.
+func (p *Poller) OpenClient(local netip.Addr, port uint16, mark uint32) (*Client, error) {
+	c, err := OpenClient(local, port, mark)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Add(c); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// Add begins to read the sockets of a client, those that Connect opens later included. A client can be added once.
+func (p *Poller) Add(c *Client) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.poller != nil {
+		return fmt.Errorf("slot %d is read already", c.local.Port())
+	}
+	for _, s := range []*socket{c.open, c.tunnel} {
+		if s == nil {
+			continue
+		}
+		if err := p.addSocket(s); err != nil {
+			p.removeSocket(c.open)
+			return err
+		}
+	}
+	c.poller = p
+	return nil
+}
+
+// Remove ends reading the sockets of a client without closing them. The handler may be at work with a last message.
+func (p *Poller) Remove(c *Client) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.poller != p {
+		return
+	}
+	c.poller = nil
+	p.removeSocket(c.open)
+	if c.tunnel != nil {
+		p.removeSocket(c.tunnel)
+	}
+}
+
+// Close ends the goroutine and waits for it, so it must not be called from the handler. Clients stay open.
+func (p *Poller) Close() error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		<-p.done
+		return nil
+	}
+	p.closed = true
+	_, err := unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 1}) // any number but 0 and ^0, in either byte order
+	p.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("wake the poller: %w", err)
+	}
+	<-p.done
+	return errors.Join(unix.Close(p.epoll), unix.Close(p.wake))
+}
+
+func (p *Poller) addSocket(s *socket) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return errors.New("the poller of client sockets is closed")
+	}
+	p.last++
+	if err := s.control(func(fd int) error { return p.register(fd, p.last) }); err != nil {
+		return err
+	}
+	s.token = p.last
+	p.sockets[s.token] = s
+	return nil
+}
+
+func (p *Poller) register(fd int, token uint64) error {
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(uint32(token)), Pad: int32(uint32(token >> 32))}
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+		return fmt.Errorf("add a socket to epoll: %w", err)
+	}
+	return nil
+}
+
+func (p *Poller) removeSocket(s *socket) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sockets[s.token] != s {
+		return
+	}
+	delete(p.sockets, s.token)
+	if !p.closed {
+		// It fails only for a socket that is not there.
+		_ = s.control(func(fd int) error { return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil) })
+	}
+}
+
+// loop is the poller's goroutine; it alone calls the handler.
+func (p *Poller) loop() {
+	defer close(p.done)
+	events := make([]unix.EpollEvent, eventsPerWait)
+	buffer := make([]byte, 1<<16)
+	for {
+		n, err := unix.EpollWait(p.epoll, events, -1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return // the descriptor is ours alone and valid until this goroutine ends
+		}
+		for _, e := range events[:max(n, 0)] {
+			token := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
+			if token == wakeToken {
+				return
+			}
+			p.mu.Lock()
+			s := p.sockets[token]
+			p.mu.Unlock()
+			if s != nil { // else it went away since epoll reported it
+				p.read(s, e.Events, buffer)
+			}
+		}
+	}
+}
+
+// read hands over what a socket has, up to a bound.
+func (p *Poller) read(s *socket, events uint32, buffer []byte) {
+	for range readsPerEvent {
+		n, remote, err := s.receive(buffer)
+		switch {
+		case err == nil:
+			if n > 0 && remote.IsValid() {
+				p.handle(s.port, remote, bytes.Clone(buffer[:n]))
+			}
+		case errors.Is(err, unix.EAGAIN):
+			// A socket that was shut down is reported for ever and has nothing to say.
+			if events&unix.EPOLLHUP != 0 {
+				p.removeSocket(s)
+			}
+			return
+		case errors.Is(err, net.ErrClosed):
+			return
+		}
+		// Other errors are what ICMP told about something sent earlier. Reading has cleared them; the retransmission
+		// of L2TP deals with the loss.
+	}
+}
