@@ -8,6 +8,7 @@ package slot
 import (
 	"errors"
 	"fmt"
+	"sort"
 	"time"
 )
 
@@ -104,5 +105,11 @@ func (a *Allocator) Free(now time.Time, p Port) {
 // Used returns the number of slots in use.
 func (a *Allocator) Used() int { return len(a.used) }
 
-// Available returns the number of slots that are not in use, resting ones included.
-func (a *Allocator) Available() int { return len(a.free) }
+// Resting returns the number of slots that were given back a moment ago.
+func (a *Allocator) Resting(now time.Time) int {
+	rested := sort.Search(len(a.free), func(i int) bool { return a.free[i].until.After(now) })
+	return len(a.free) - rested
+}
+
+// Rested returns the number of slots that Allocate could hand out now.
+func (a *Allocator) Rested(now time.Time) int { return len(a.free) - a.Resting(now) }

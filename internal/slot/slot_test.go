@@ -61,7 +61,11 @@ func TestAllocatorRests(t *testing.T) {
 	if q, err := a.Allocate(now.Add(time.Minute)); err != nil || q != p {
 		t.Errorf("rested slot: %d, %v", q, err)
 	}
-	if a.Used() != 2 || a.Available() != 0 {
-		t.Errorf("used %d, available %d", a.Used(), a.Available())
+	if a.Used() != 2 || a.Resting(now) != 0 || a.Rested(now) != 0 {
+		t.Errorf("used %d, resting %d, rested %d", a.Used(), a.Resting(now), a.Rested(now))
+	}
+	a.Free(now, p)
+	if a.Resting(now) != 1 || a.Rested(now) != 0 || a.Rested(now.Add(time.Hour)) != 1 {
+		t.Errorf("after one is given back: resting %d, rested %d", a.Resting(now), a.Rested(now))
 	}
 }

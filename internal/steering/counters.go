@@ -100,3 +100,12 @@ func readCounters(conn *nftables.Conn, cfg Config) (c Counters, missing int, err
 	}
 	return c, missing, nil
 }
+
+// Packets returns the numbers of packets by the counters' names.
+func (c Counters) Packets() map[string]uint64 {
+	packets := make(map[string]uint64)
+	for _, n := range c.named() {
+		packets[n.name] = n.Counter.Packets
+	}
+	return packets
+}

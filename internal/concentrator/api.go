@@ -1,0 +1,302 @@
+package concentrator
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+// api answers the control API. What the loop owns it asks the loop for, what the kernel counts it reads on the caller's goroutine.
+type api struct{ c *Concentrator }
+
+// API returns the concentrator's side of the control API.
+func (c *Concentrator) API() control.Backend { return api{c} }
+
+// Tunnels implements control.Backend: a row for each client, in the order of their slots.
+func (a api) Tunnels(ctx context.Context) ([]control.Tunnel, error) {
+	c := a.c
+	rows := []control.Tunnel{}
+	err := c.call(ctx, func() {
+		now := time.Now()
+		ike := make(map[ikev1.ClientID]ikev1.ClientInfo)
+		for _, info := range c.IKE.Clients() {
+			ike[info.ID] = info
+		}
+		tunnels := make(map[uint16]l2tp.TunnelInfo)
+		for _, info := range c.L2TP.Tunnels() {
+			tunnels[info.Tunnel] = info
+		}
+		for _, cl := range c.clients {
+			rows = append(rows, cl.row(now, ike[cl.id], tunnels[uint16(cl.port)]))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := c.Tunnels.Tunnels()
+	if err != nil {
+		return nil, fmt.Errorf("read tunnel counters: %w", err)
+	}
+	stats := make(map[uint32]l2tpnl.Stats)
+	for _, t := range kernel {
+		stats[t.ID] = t.Stats
+	}
+	for i := range rows {
+		st := stats[uint32(rows[i].ID)]
+		rows[i].RxBytes, rows[i].TxBytes = st.RxBytes, st.TxBytes
+	}
+	slices.SortFunc(rows, func(a, b control.Tunnel) int { return int(a.ID) - int(b.ID) })
+	return rows, nil
+}
+
+// row describes a client by what the two engines know of it.
+func (cl *client) row(now time.Time, ike ikev1.ClientInfo, tunnel l2tp.TunnelInfo) control.Tunnel {
+	row := control.Tunnel{
+		ID:            uint16(cl.port),
+		PeerID:        tunnel.PeerTunnel,
+		State:         "ipsec",
+		Role:          "lns",
+		Peer:          cl.remote,
+		PeerName:      tunnel.HostName,
+		Identity:      ike.Identity,
+		NATT:          ike.Encapsulated,
+		Local:         ike.Local,
+		IKEState:      ike.State,
+		IKEProposal:   ike.IKEProposal,
+		ESPProposal:   ike.ESPProposal,
+		Sessions:      len(cl.sessions),
+		UptimeSeconds: int64(now.Sub(cl.opened).Seconds()),
+	}
+	if cl.ending != "" {
+		row.State = "closing"
+	} else if tunnel.State != "" {
+		row.State = tunnel.State
+	}
+	if n := len(ike.Children); n > 0 {
+		row.SPIIn, row.SPIOut = spi(ike.Children[n-1].SPIIn), spi(ike.Children[n-1].SPIOut)
+	}
+	return row
+}
+
+// Sessions implements control.Backend, in the order of slots and numbers.
+func (a api) Sessions(ctx context.Context) ([]control.Session, error) {
+	c := a.c
+	type key struct{ tunnel, session uint32 }
+	type entry struct {
+		row control.Session
+		key key
+		n   int
+	}
+	var entries []entry
+	err := c.call(ctx, func() {
+		now := time.Now()
+		for _, cl := range c.clients {
+			for _, s := range cl.sessions {
+				entries = append(entries, entry{s.row(now, c.opt.PPP.MTU), key{uint32(cl.port), uint32(s.id)}, s.n})
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := c.Tunnels.Sessions()
+	if err != nil {
+		return nil, fmt.Errorf("read session counters: %w", err)
+	}
+	stats := make(map[key]l2tpnl.Stats)
+	for _, s := range kernel {
+		stats[key{s.TunnelID, s.ID}] = s.Stats
+	}
+	slices.SortFunc(entries, func(a, b entry) int {
+		if a.key.tunnel != b.key.tunnel {
+			return int(a.key.tunnel) - int(b.key.tunnel)
+		}
+		return a.n - b.n
+	})
+	rows := make([]control.Session, len(entries))
+	for i, e := range entries {
+		rows[i] = e.row
+		rows[i].RxBytes, rows[i].TxBytes = stats[e.key].RxBytes, stats[e.key].TxBytes
+	}
+	return rows, nil
+}
+
+func (s *session) row(now time.Time, mtu int) control.Session {
+	row := control.Session{
+		ID:            s.name(),
+		TunnelID:      uint16(s.client.port),
+		State:         string(s.state),
+		User:          s.user,
+		IP:            s.address,
+		Peer:          s.client.remote,
+		Interface:     s.iface,
+		MTU:           mtu,
+		Auth:          s.method,
+		UptimeSeconds: int64(now.Sub(s.created).Seconds()),
+	}
+	return row
+}
+
+// SAs implements control.Backend from the kernel's own list.
+func (a api) SAs(context.Context) ([]control.SA, error) {
+	c := a.c
+	states, err := c.SAs.List()
+	if err != nil {
+		return nil, fmt.Errorf("read SAs: %w", err)
+	}
+	now := time.Now()
+	rows := []control.SA{}
+	for _, st := range states {
+		if c.opt.Block.Owns(st.ReqID) {
+			rows = append(rows, saRow(now, st))
+		}
+	}
+	slices.SortFunc(rows, func(a, b control.SA) int {
+		if a.TunnelID != b.TunnelID {
+			return int(a.TunnelID) - int(b.TunnelID)
+		}
+		return int(a.AgeSeconds) - int(b.AgeSeconds)
+	})
+	return rows, nil
+}
+
+func saRow(now time.Time, st xfrm.State) control.SA {
+	row := control.SA{
+		TunnelID:        uint16(st.ReqID),
+		Direction:       saDirection(st),
+		SPI:             spi(st.SPI),
+		Src:             st.Src,
+		Dst:             st.Dst,
+		ReqID:           st.ReqID,
+		Mark:            st.OutputMark.Value,
+		Bytes:           st.Stats.Bytes,
+		Packets:         st.Stats.Packets,
+		AgeSeconds:      int64(now.Sub(st.Stats.AddTime).Seconds()),
+		ReplayErrors:    uint64(st.Stats.ReplayFailed),
+		IntegrityErrors: uint64(st.Stats.IntegrityFailed),
+	}
+	row.Encryption, row.Integrity = algorithms(st)
+	if st.Encap != nil {
+		row.Encapsulation = fmt.Sprintf("udp %d-%d", st.Encap.SrcPort, st.Encap.DstPort)
+	}
+	return row
+}
+
+// saDirection says which way an SA of ours goes; kernels before 6.10 do not keep the direction itself.
+func saDirection(st xfrm.State) string {
+	if st.OutputMark != (xfrm.Mark{}) {
+		return "in"
+	}
+	return "out"
+}
+
+// CloseTunnel implements control.Backend.
+func (a api) CloseTunnel(ctx context.Context, id uint16) error {
+	c := a.c
+	found := false
+	err := c.call(ctx, func() {
+		cl := c.ports[slot.Port(id)]
+		if cl == nil || c.clients[cl.id] != cl {
+			return
+		}
+		found = true
+		c.endClient(time.Now(), cl, "closed by the operator")
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("tunnel %d: %w", id, control.ErrNotFound)
+	}
+	return err
+}
+
+// CloseSession implements control.Backend. The last session of a client takes the client with it.
+func (a api) CloseSession(ctx context.Context, id string) error {
+	c := a.c
+	found := false
+	err := c.call(ctx, func() {
+		for _, cl := range c.clients {
+			for _, s := range cl.sessions {
+				if s.name() != id {
+					continue
+				}
+				found = true
+				now := time.Now()
+				const reason = "disconnected by the operator"
+				if len(cl.sessions) == 1 {
+					c.endClient(now, cl, reason)
+				} else {
+					c.endSession(now, s, reason)
+				}
+				return
+			}
+		}
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("session %q: %w", id, control.ErrNotFound)
+	}
+	return err
+}
+
+// Stats implements control.Backend.
+func (a api) Stats(ctx context.Context) (control.Stats, error) {
+	c := a.c
+	st := control.Stats{Goroutines: runtime.NumGoroutine(), Steering: map[string]uint64{}}
+	err := c.call(ctx, func() {
+		now := time.Now()
+		n := c.counters
+		st.UptimeSeconds = int64(now.Sub(c.started).Seconds())
+		for _, cl := range c.clients {
+			if cl.tunnel {
+				st.Tunnels++
+			}
+			st.Sessions += len(cl.sessions)
+		}
+		st.IKE = control.IKEStats{
+			Clients: len(c.IKE.Clients()), HalfOpen: c.IKE.HalfOpen(), Received: n.ikeReceived, Sent: n.ikeSent,
+			Established: n.phase1, Failed: n.phase1Failed + n.phase2Failed, Children: n.children, Drops: maps.Clone(n.ike),
+		}
+		st.L2TP = control.L2TPStats{
+			Received: n.l2tpReceived, Sent: n.l2tpSent, TunnelsUp: n.tunnelsUp, TunnelsDown: n.tunnelsDown,
+			SessionsUp: n.sessionsUp, SessionsDown: n.sessionsDown, Drops: maps.Clone(n.l2tp),
+		}
+		st.PPP = control.PPPStats{Processes: c.PPP.Processes(), Authenticated: n.authenticated, Rejected: n.rejected}
+		st.Slots = control.SlotStats{Used: c.slots.Used(), Resting: c.slots.Resting(now), Free: c.slots.Rested(now)}
+	})
+	if err != nil {
+		return st, err
+	}
+	st.PPP.PoolFree, st.PPP.PoolUsed = c.AAA.Addresses()
+	steering, err := c.Steering.Read()
+	if err != nil {
+		return st, fmt.Errorf("read steering counters: %w", err)
+	}
+	st.Steering = steering
+	st.XfrmStat, err = readXfrmStat()
+	return st, err
+}
+
+func spi(v uint32) string { return fmt.Sprintf("0x%08x", v) }
+
+// algorithms words the algorithms of an SA like a proposal.
+func algorithms(st xfrm.State) (encryption, integrity string) {
+	switch {
+	case st.AEAD != nil:
+		return fmt.Sprintf("aes%dgcm%d", (len(st.AEAD.Key)-4)*8, st.AEAD.ICVBits/8), ""
+	case st.Crypt != nil && st.Auth != nil:
+		return fmt.Sprintf("aes%d", len(st.Crypt.Key)*8), integrityNames[st.Auth.Name]
+	}
+	return "", ""
+}
+
+var integrityNames = map[string]string{
+	"hmac(sha1)": "sha1", "hmac(sha256)": "sha256", "hmac(sha384)": "sha384", "hmac(sha512)": "sha512",
+}

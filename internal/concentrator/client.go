@@ -1,0 +1,155 @@
+package concentrator
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+// A client is one IPsec peer with its slot: everything that exists in the kernel on its behalf.
+type client struct {
+	id       ikev1.ClientID
+	port     slot.Port
+	local    netip.Addr
+	remote   netip.AddrPort // outer, as IKE knows it
+	socket   ClientSocket
+	children map[ikev1.ChildID]*child
+	sessions map[uint16]*session // by L2TP session id
+	ops      queue
+	opened   time.Time
+	links    int // sessions so far: numbers the interfaces
+
+	tunnel bool      // an L2TP tunnel is open or being opened
+	idle   time.Time // since when there is no tunnel; zero while there is one
+	ending string    // why the client is to go as soon as its sessions have; empty otherwise
+}
+
+// A child is a pair of SAs; out is zero until Quick Mode is through.
+type child struct{ in, out xfrm.ID }
+
+// openClient returns the client that sa belongs to; a new one gets a slot and its socket.
+func (c *Concentrator) openClient(now time.Time, sa ikev1.ChildSA) (*client, error) {
+	if cl := c.clients[sa.Client]; cl != nil {
+		return cl, nil
+	}
+	port, err := c.slots.Allocate(now)
+	if err != nil {
+		c.counters.noSlot++
+		return nil, err
+	}
+	socket, err := c.Sockets.OpenClient(sa.Local.Addr(), uint16(port), c.opt.Block.Mark(port))
+	if err != nil {
+		c.slots.Free(now, port)
+		return nil, fmt.Errorf("open socket of slot %d: %w", port, err)
+	}
+	cl := &client{
+		id:       sa.Client,
+		port:     port,
+		local:    sa.Local.Addr(),
+		remote:   sa.Remote,
+		socket:   socket,
+		children: make(map[ikev1.ChildID]*child),
+		sessions: make(map[uint16]*session),
+		opened:   now,
+		idle:     now,
+	}
+	c.clients[cl.id] = cl
+	c.ports[port] = cl
+	c.touch(cl)
+	return cl, nil
+}
+
+// closeClient removes what is left of a client: tunnel, sessions, SAs, sockets, slot. Nothing is
+// said to the peer; that is the engines' business and has happened before.
+func (c *Concentrator) closeClient(now time.Time, cl *client) {
+	if c.clients[cl.id] != cl {
+		return
+	}
+	delete(c.clients, cl.id)
+	c.applyL2TP(now, c.L2TP.Forget(now, uint16(cl.port)))
+	for id, ch := range cl.children {
+		delete(cl.children, id)
+		c.deleteSA(ch.in)
+		c.deleteSA(ch.out)
+	}
+	// The queue still holds the deletion of tunnel and sessions: the slot is free when they are done.
+	c.enqueue(&cl.ops,
+		func() func() error { return cl.socket.Close },
+		func(err error) {
+			if err != nil {
+				c.Log.Warn("closing a client's sockets failed", zap.Uint16("tunnel", uint16(cl.port)), zap.Error(err))
+			}
+			delete(c.ports, cl.port)
+			c.slots.Free(time.Now(), cl.port)
+		})
+}
+
+// endpoint takes over the outer addresses of the client's newest SAs.
+func (cl *client) endpoint(e ikev1.ChildEstablished) {
+	cl.remote = e.Remote
+}
+
+// endClient closes everything of a client in order: PPP says goodbye, then L2TP, then IKE.
+func (c *Concentrator) endClient(now time.Time, cl *client, reason string) {
+	cl.ending = reason
+	for _, s := range cl.sessions {
+		c.endSession(now, s, reason)
+	}
+	c.retire(now, cl)
+}
+
+// retire takes the next step of ending a client, when nothing is left that the step would cut off.
+func (c *Concentrator) retire(now time.Time, cl *client) {
+	if cl.ending == "" || len(cl.sessions) > 0 || c.clients[cl.id] != cl {
+		return
+	}
+	if cl.tunnel {
+		c.applyL2TP(now, c.L2TP.CloseTunnel(now, uint16(cl.port), l2tp.Result{Code: l2tp.StopGeneral, Message: cl.ending}))
+		return
+	}
+	c.applyIKE(now, c.IKE.CloseClient(now, cl.id, cl.ending))
+}
+
+// deadline is when advanceClients has something to do for cl.
+func (cl *client) deadline(opt Options) time.Time {
+	var next time.Time
+	if !cl.idle.IsZero() {
+		next = cl.idle.Add(opt.TunnelWait)
+	}
+	for _, s := range cl.sessions {
+		next = earliest(next, s.killAt)
+	}
+	return next
+}
+
+// touch makes the loop wake up for a deadline of cl that has just been set.
+func (c *Concentrator) touch(cl *client) {
+	c.nextClient = earliest(c.nextClient, cl.deadline(c.opt))
+}
+
+func (c *Concentrator) advanceClients(now time.Time) {
+	if c.nextClient.IsZero() || now.Before(c.nextClient) {
+		return
+	}
+	c.nextClient = time.Time{}
+	for _, cl := range c.clients {
+		for _, s := range cl.sessions {
+			if !s.killAt.IsZero() && !now.Before(s.killAt) {
+				s.killAt = time.Time{}
+				s.kill()
+			}
+		}
+		if !cl.idle.IsZero() && !now.Before(cl.idle.Add(c.opt.TunnelWait)) {
+			cl.idle = time.Time{}
+			c.endClient(now, cl, "no L2TP tunnel")
+		}
+		c.touch(cl)
+	}
+}

@@ -1,0 +1,205 @@
+// Package concentrator is the daemon: it owns the two protocol engines and carries out in the
+// kernel what they ask for.
+//
+// It is the only package that knows all the others. What it needs of them is declared as small
+// interfaces in ports.go; system.go builds the real ones.
+package concentrator
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/internal/udp"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+)
+
+// inboxSize bounds the datagrams that wait for the loop; what does not fit is dropped and counted.
+const inboxSize = 4096
+
+// Options are the limits and timers of a Concentrator.
+type Options struct {
+	Block slot.Block
+	// SlotRest is how long a slot is out of use after its client has gone.
+	SlotRest time.Duration
+	// TunnelWait ends a client that has IPsec but no L2TP tunnel for this long.
+	TunnelWait time.Duration
+	// TerminateWait is how long a PPP endpoint may take to say goodbye to its peer.
+	TerminateWait time.Duration
+	PPP           PPPOptions
+}
+
+// Parts are what a Concentrator works with.
+type Parts struct {
+	IKE      *ikev1.Engine
+	L2TP     *l2tp.Engine
+	IKEIO    IKE
+	SAs      SAs
+	Tunnels  Tunnels
+	Sockets  Sockets
+	PPP      PPP
+	AAA      AAA
+	Steering Steering
+	Log      *zap.Logger
+}
+
+// A Concentrator serves clients until its context ends.
+type Concentrator struct {
+	Parts
+	opt Options
+
+	inbox   chan func() // datagrams: may be dropped
+	control chan func() // results and requests: never dropped
+	stopped chan struct{}
+	dh      chan func()
+
+	// Everything below belongs to the loop.
+	slots   *slot.Allocator
+	clients map[ikev1.ClientID]*client
+	ports   map[slot.Port]*client
+	byNAS   map[string]*session
+	// nextClient is not after the earliest deadline of all clients; see touch.
+	nextClient time.Time
+	started    time.Time
+	stopping   bool
+	counters   *counters
+}
+
+// New returns a Concentrator made of parts. Serve must be called for it to do anything.
+func New(parts Parts, opt Options) (*Concentrator, error) {
+	slots, err := slot.NewAllocator(opt.Block, opt.SlotRest)
+	if err != nil {
+		return nil, fmt.Errorf("slots: %w", err)
+	}
+	return &Concentrator{
+		Parts:    parts,
+		opt:      opt,
+		inbox:    make(chan func(), inboxSize),
+		control:  make(chan func(), 256),
+		stopped:  make(chan struct{}),
+		dh:       make(chan func(), inboxSize),
+		slots:    slots,
+		clients:  make(map[ikev1.ClientID]*client),
+		ports:    make(map[slot.Port]*client),
+		byNAS:    make(map[string]*session),
+		counters: newCounters(),
+	}, nil
+}
+
+// Serve runs the loop. All state of c belongs to the goroutine that calls Serve: readers, workers
+// and the control API hand functions to it through inbox and control.
+func (c *Concentrator) Serve(ctx context.Context) error {
+	defer close(c.stopped)
+	c.started = time.Now()
+	for range dhWorkers() {
+		go c.runDH()
+	}
+	defer close(c.dh)
+
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		c.arm(timer)
+		select {
+		case f := <-c.control:
+			c.guard(f)
+		case f := <-c.inbox:
+			c.guard(f)
+		case <-timer.C:
+			c.guard(func() { c.advance(time.Now()) })
+		case <-ctx.Done():
+			return c.shutdown()
+		}
+	}
+}
+
+// arm sets the loop's one timer to the earliest deadline of the engines and of the clients.
+func (c *Concentrator) arm(timer *time.Timer) {
+	next := earliest(earliest(c.IKE.Next(), c.L2TP.Next()), c.nextClient)
+	if next.IsZero() {
+		timer.Stop()
+		return
+	}
+	timer.Reset(max(0, time.Until(next)))
+}
+
+func (c *Concentrator) advance(now time.Time) {
+	c.applyIKE(now, c.IKE.Advance(now))
+	c.applyL2TP(now, c.L2TP.Advance(now))
+	c.advanceClients(now)
+}
+
+// guard is the last net: a panic while handling one event is counted and logged, and the loop goes on.
+func (c *Concentrator) guard(f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.counters.panics++
+			c.Log.Error("recovered from a panic; please report it", zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
+		}
+	}()
+	f()
+}
+
+// HandleIKE hands an IKE datagram to the loop. It may be called from any goroutine and never blocks.
+func (c *Concentrator) HandleIKE(d udp.Datagram) {
+	c.deliver(func() {
+		now := time.Now()
+		c.counters.ikeReceived++
+		c.applyIKE(now, c.IKE.Handle(now, ikev1.Datagram(d)))
+	})
+}
+
+// HandleL2TP hands an L2TP datagram that came to slot port to the loop, like HandleIKE.
+func (c *Concentrator) HandleL2TP(d l2tp.Datagram) {
+	c.deliver(func() {
+		now := time.Now()
+		c.counters.l2tpReceived++
+		c.applyL2TP(now, c.L2TP.Handle(now, d))
+	})
+}
+
+func (c *Concentrator) deliver(f func()) {
+	select {
+	case c.inbox <- f:
+	default:
+		c.counters.inboxFull.Add(1)
+	}
+}
+
+// post runs f on the loop. It blocks while the loop is busy, and does nothing after the loop has ended.
+func (c *Concentrator) post(f func()) {
+	select {
+	case c.control <- f:
+	case <-c.stopped:
+	}
+}
+
+// call runs f on the loop and waits for it.
+func (c *Concentrator) call(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case c.control <- func() { defer close(done); f() }:
+	case <-c.stopped:
+		return errStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-c.stopped:
+		return errStopped
+	}
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}

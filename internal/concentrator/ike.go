@@ -1,0 +1,165 @@
+package concentrator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/l2tpctl/l2tpctl/internal/udp"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+// dhWorkers leaves one processor to the loop.
+func dhWorkers() int { return max(1, runtime.GOMAXPROCS(0)-1) }
+
+func (c *Concentrator) runDH() {
+	for work := range c.dh {
+		work()
+	}
+}
+
+// applyIKE carries out what the IKE engine asks for: effects first, then the messages that promise
+// them, then the facts. Results of effects are reported afterwards, each giving a new output.
+func (c *Concentrator) applyIKE(now time.Time, out ikev1.Output) {
+	var results []func() ikev1.Output
+	for _, a := range out.Actions {
+		if result, done := c.performIKE(now, a); done {
+			results = append(results, func() ikev1.Output { return c.IKE.Complete(now, a.ActionID(), result) })
+		}
+	}
+	for _, d := range out.Send {
+		c.counters.ikeSent++
+		if err := c.IKEIO.Send(udp.Datagram(d)); err != nil {
+			c.counters.sendErrors++
+			c.Log.Debug("sending an IKE message failed", zap.Stringer("peer", d.Remote), zap.Error(err))
+		}
+	}
+	for _, e := range out.Events {
+		c.onIKEEvent(now, e)
+	}
+	for _, result := range results {
+		c.applyIKE(now, result())
+	}
+}
+
+// performIKE does one action. done is false if the result comes later.
+func (c *Concentrator) performIKE(now time.Time, action ikev1.Action) (result ikev1.Result, done bool) {
+	switch a := action.(type) {
+	case ikev1.ComputeDH:
+		work := func() {
+			result := a.Perform()
+			c.post(func() {
+				now := time.Now()
+				c.applyIKE(now, c.IKE.Complete(now, a.ID, result))
+			})
+		}
+		select {
+		case c.dh <- work:
+			return nil, false
+		default:
+			return ikev1.DHResult{Err: errors.New("too many key agreements are waiting")}, true
+		}
+	case ikev1.InstallInbound:
+		return ikev1.SimpleResult{Err: c.installInbound(now, a.SA)}, true
+	case ikev1.InstallOutbound:
+		return ikev1.SimpleResult{Err: c.installOutbound(a.SA)}, true
+	case ikev1.RemoveChild:
+		return ikev1.SimpleResult{Err: c.removeChild(a)}, true
+	}
+	return ikev1.SimpleResult{Err: fmt.Errorf("unknown action %T", action)}, true
+}
+
+// installInbound gives a new client its slot, and installs the SA by which it reaches it.
+func (c *Concentrator) installInbound(now time.Time, sa ikev1.ChildSA) error {
+	cl, err := c.openClient(now, sa)
+	if err != nil {
+		return err
+	}
+	st, err := inboundSA(sa, c.opt.Block, cl.port)
+	if err == nil {
+		err = c.SAs.Add(st)
+	}
+	if err != nil {
+		if len(cl.children) == 0 {
+			c.closeClient(now, cl)
+		}
+		return fmt.Errorf("install inbound SA of slot %d: %w", cl.port, err)
+	}
+	cl.children[sa.Child] = &child{in: st.ID}
+	return nil
+}
+
+func (c *Concentrator) installOutbound(sa ikev1.ChildSA) error {
+	cl := c.clients[sa.Client]
+	if cl == nil || cl.children[sa.Child] == nil {
+		return fmt.Errorf("install outbound SA: client %d has no child %d", sa.Client, sa.Child)
+	}
+	st, err := outboundSA(sa, c.opt.Block, cl.port)
+	if err == nil {
+		err = c.SAs.Add(st)
+	}
+	if err != nil {
+		return fmt.Errorf("install outbound SA of slot %d: %w", cl.port, err)
+	}
+	cl.children[sa.Child].out = st.ID
+	return nil
+}
+
+func (c *Concentrator) removeChild(a ikev1.RemoveChild) error {
+	cl := c.clients[a.Client]
+	if cl == nil || cl.children[a.Child] == nil {
+		return nil
+	}
+	ch := cl.children[a.Child]
+	delete(cl.children, a.Child)
+	return errors.Join(c.deleteSA(ch.in), c.deleteSA(ch.out))
+}
+
+func (c *Concentrator) deleteSA(id xfrm.ID) error {
+	if id.SPI == 0 {
+		return nil
+	}
+	if err := c.SAs.Delete(id); err != nil && !errors.Is(err, os.ErrNotExist) {
+		c.Log.Warn("removing an SA failed", zap.String("spi", fmt.Sprintf("%08x", id.SPI)), zap.Error(err))
+		return err
+	}
+	return nil
+}
+
+func (c *Concentrator) onIKEEvent(now time.Time, event ikev1.Event) {
+	switch e := event.(type) {
+	case ikev1.Dropped:
+		c.counters.ike[string(e.Reason)]++
+		c.Log.Debug("IKE message dropped", zap.Stringer("peer", e.Remote), zap.String("reason", string(e.Reason)))
+		return
+	case ikev1.Phase1Failed:
+		c.counters.phase1Failed++
+		c.Log.Warn("phase 1 failed", zap.Stringer("peer", e.Remote), zap.String("cause", e.Cause),
+			zap.Strings("offered", e.Offered), zap.Strings("allowed", e.Allowed), zap.String("hint", e.Hint))
+		return
+	case ikev1.Phase2Failed:
+		c.counters.phase2Failed++
+		c.Log.Warn("phase 2 failed", zap.Stringer("peer", e.Remote), zap.String("cause", e.Cause),
+			zap.Strings("offered", e.Offered), zap.Strings("allowed", e.Allowed), zap.String("hint", e.Hint))
+		return
+	case ikev1.Phase1Established:
+		c.counters.phase1++
+	case ikev1.ChildEstablished:
+		c.counters.children++
+		if cl := c.clients[e.Client]; cl != nil {
+			cl.endpoint(e)
+		}
+	case ikev1.ClientGone:
+		if cl := c.clients[e.Client]; cl != nil {
+			c.Log.Info("client gone", zap.Uint16("tunnel", uint16(cl.port)), zap.Stringer("peer", cl.remote), zap.String("reason", e.Reason))
+			c.closeClient(now, cl)
+		}
+		return
+	}
+	c.Log.Info(event.String())
+}

@@ -1,0 +1,138 @@
+package concentrator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
+)
+
+const (
+	// The kernel deletes a tunnel asynchronously, and a client that redials inside its SA wants
+	// the same id again at once.
+	createAttempts = 100
+	createPause    = 20 * time.Millisecond
+)
+
+// applyL2TP is to the L2TP engine what applyIKE is to the IKE engine.
+func (c *Concentrator) applyL2TP(now time.Time, out l2tp.Output) {
+	for _, a := range out.Actions {
+		c.performL2TP(now, a)
+	}
+	for _, d := range out.Send {
+		c.sendL2TP(d)
+	}
+	for _, e := range out.Events {
+		c.onL2TPEvent(now, e)
+	}
+}
+
+func (c *Concentrator) sendL2TP(d l2tp.Datagram) {
+	cl := c.ports[slot.Port(d.Tunnel)]
+	if cl == nil {
+		return
+	}
+	c.counters.l2tpSent++
+	if err := cl.socket.Send(d.Remote, d.Payload); err != nil {
+		c.counters.sendErrors++
+		c.Log.Debug("sending an L2TP message failed", zap.Uint16("tunnel", d.Tunnel), zap.Error(err))
+	}
+}
+
+// performL2TP queues one kernel operation of a client.
+func (c *Concentrator) performL2TP(now time.Time, action l2tp.Action) {
+	complete := func(id l2tp.ActionID) func(error) {
+		return func(err error) {
+			if err != nil {
+				c.counters.kernelErrors++
+				c.Log.Warn("L2TP operation failed", zap.String("operation", fmt.Sprintf("%T", action)), zap.Error(err))
+			}
+			now := time.Now()
+			c.applyL2TP(now, c.L2TP.Complete(now, id, err))
+		}
+	}
+	switch a := action.(type) {
+	case l2tp.CreateTunnel:
+		c.onClient(a.Tunnel, complete(a.ID), func(cl *client) func() error {
+			cl.tunnel, cl.idle = true, time.Time{}
+			return func() error { return c.createTunnel(cl.socket, a) }
+		})
+	case l2tp.DeleteTunnel:
+		c.onClient(a.Tunnel, complete(a.ID), func(cl *client) func() error {
+			return func() error { return c.deleteTunnel(cl.socket, a.Tunnel) }
+		})
+	case l2tp.CreateSession:
+		c.createSession(now, a, complete(a.ID))
+	case l2tp.DeleteSession:
+		c.onClient(a.Tunnel, complete(a.ID), func(cl *client) func() error {
+			return c.dropSession(cl, a.Session)
+		})
+	}
+}
+
+// onClient queues an operation on the client of a slot, or fails it if there is no such client.
+func (c *Concentrator) onClient(port uint16, done func(error), prepare func(*client) func() error) {
+	cl := c.ports[slot.Port(port)]
+	if cl == nil {
+		go c.post(func() { done(fmt.Errorf("slot %d has no client", port)) })
+		return
+	}
+	c.enqueue(&cl.ops, func() func() error { return prepare(cl) }, done)
+}
+
+func (c *Concentrator) createTunnel(socket ClientSocket, a l2tp.CreateTunnel) error {
+	fd, err := socket.Connect(a.Remote)
+	if err != nil {
+		return fmt.Errorf("connect tunnel %d to %v: %w", a.Tunnel, a.Remote, err)
+	}
+	tunnel := l2tpnl.Tunnel{ID: uint32(a.Tunnel), PeerID: uint32(a.PeerTunnel), FD: fd}
+	for range createAttempts {
+		if err = c.Tunnels.CreateTunnel(tunnel); !errors.Is(err, os.ErrExist) {
+			break
+		}
+		time.Sleep(createPause)
+	}
+	if err != nil {
+		socket.Disconnect()
+		return fmt.Errorf("create tunnel %d in the kernel: %w", a.Tunnel, err)
+	}
+	return nil
+}
+
+func (c *Concentrator) deleteTunnel(socket ClientSocket, id uint16) error {
+	err := c.Tunnels.DeleteTunnel(uint32(id))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, socket.Disconnect())
+}
+
+func (c *Concentrator) onL2TPEvent(now time.Time, event l2tp.Event) {
+	switch e := event.(type) {
+	case l2tp.Dropped:
+		c.counters.l2tp[string(e.Reason)]++
+		c.Log.Debug("L2TP message dropped", zap.Uint16("tunnel", e.Tunnel), zap.String("reason", string(e.Reason)))
+		return
+	case l2tp.TunnelUp:
+		c.counters.tunnelsUp++
+	case l2tp.TunnelDown:
+		c.counters.tunnelsDown++
+		if cl := c.ports[slot.Port(e.Tunnel)]; cl != nil {
+			cl.tunnel, cl.idle = false, now
+			c.touch(cl)
+			defer c.retire(now, cl)
+		}
+	case l2tp.SessionUp:
+		c.startPPP(e)
+	case l2tp.SessionDown:
+		c.sessionDown(now, e)
+		return
+	}
+	c.Log.Info(event.String())
+}

@@ -1,0 +1,74 @@
+package concentrator
+
+import (
+	"net/netip"
+	"os"
+
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/internal/udp"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
+	"github.com/l2tpctl/l2tpctl/pkg/pppd"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+// SAs installs ESP security associations; *xfrm.Conn is the real one.
+type SAs interface {
+	Add(*xfrm.State) error
+	Delete(xfrm.ID) error
+	List() ([]xfrm.State, error)
+}
+
+// Tunnels creates L2TP tunnels and PPP sessions in the kernel.
+type Tunnels interface {
+	CreateTunnel(l2tpnl.Tunnel) error
+	DeleteTunnel(id uint32) error
+	OpenSession(tunnel, session, peerTunnel, peerSession uint16) (*os.File, error)
+	Tunnels() ([]l2tpnl.Tunnel, error)
+	Session(tunnel, id uint32) (l2tpnl.Session, error)
+	Sessions() ([]l2tpnl.Session, error)
+}
+
+// Sockets opens the pair of UDP sockets of a client.
+type Sockets interface {
+	OpenClient(local netip.Addr, port uint16, mark uint32) (ClientSocket, error)
+}
+
+// A ClientSocket is one client's pair of sockets: an unconnected one for control messages, and one
+// connected to the peer while there is a tunnel.
+type ClientSocket interface {
+	Send(remote netip.AddrPort, payload []byte) error
+	Connect(remote netip.AddrPort) (fd int, err error)
+	Disconnect() error
+	Close() error
+}
+
+// IKE sends IKE messages; what arrives is handed to the loop by the sockets' readers.
+type IKE interface {
+	Send(udp.Datagram) error
+}
+
+// PPP starts a PPP endpoint on a session's socket.
+type PPP interface {
+	Start(pppd.Session) (PPPProcess, error)
+	Processes() int
+}
+
+// A PPPProcess is a running PPP endpoint.
+type PPPProcess interface {
+	Done() <-chan struct{}
+	Wait() pppd.Exit
+	Terminate() error
+	Kill() error
+}
+
+// AAA authenticates users and gives them addresses.
+type AAA interface {
+	Open(aaa.Session) error
+	Close(nasID string)
+	Addresses() (free, used int)
+}
+
+// Steering is the nftables table that brings each client's packets to its own port.
+type Steering interface {
+	Read() (packets map[string]uint64, err error)
+}

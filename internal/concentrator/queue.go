@@ -1,0 +1,41 @@
+package concentrator
+
+// A queue runs one client's slow kernel operations off the loop, one after the other, so that a
+// tunnel is never created while its predecessor is still being deleted. It belongs to the loop.
+type queue struct {
+	waiting []operation
+	busy    bool
+}
+
+// An operation is prepared on the loop, works on another goroutine, and is finished on the loop.
+type operation struct {
+	prepare func() (work func() error)
+	done    func(error)
+}
+
+// enqueue appends an operation to q. prepare runs on the loop when the operations before it are
+// finished; its result runs elsewhere and must not touch state of the loop.
+func (c *Concentrator) enqueue(q *queue, prepare func() func() error, done func(error)) {
+	q.waiting = append(q.waiting, operation{prepare, done})
+	c.runQueue(q)
+}
+
+func (c *Concentrator) runQueue(q *queue) {
+	if q.busy || len(q.waiting) == 0 {
+		return
+	}
+	op := q.waiting[0]
+	q.waiting = q.waiting[1:]
+	q.busy = true
+	work := op.prepare()
+	go func() {
+		err := work()
+		c.post(func() {
+			q.busy = false
+			if op.done != nil {
+				op.done(err)
+			}
+			c.runQueue(q)
+		})
+	}()
+}

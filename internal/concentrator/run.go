@@ -1,0 +1,71 @@
+package concentrator
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/l2tpctl/l2tpctl/internal/config"
+	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+)
+
+// Run serves cfg on this machine until ctx ends: it takes possession of the machine, answers the control socket, and leaves
+// nothing behind.
+func Run(ctx context.Context, cfg *config.Config, version control.Version, log *zap.Logger) (err error) {
+	s, err := newSettings(cfg)
+	if err != nil {
+		return fmt.Errorf("configuration %s: %w", cfg.Path, err)
+	}
+	ike, err := ikev1.New(s.ike, rand.Reader)
+	if err != nil {
+		return err
+	}
+	lns, err := l2tp.New(s.l2tp, rand.Reader)
+	if err != nil {
+		return err
+	}
+	listener, err := control.Listen(ctx, cfg.Control.Socket, cfg.Control.Group)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	in := &sink{}
+	sys, err := openSystem(ctx, s, in, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sys.close()) }()
+	c, err := New(Parts{
+		IKE:      ike,
+		L2TP:     lns,
+		IKEIO:    sys.ike,
+		SAs:      sys.sas,
+		Tunnels:  sys.tunnels,
+		Sockets:  clientSockets{sys.poller},
+		PPP:      pppLauncher{sys.launcher},
+		AAA:      users{sys.aaa},
+		Steering: sys.steering,
+		Log:      log,
+	}, s.options)
+	if err != nil {
+		return err
+	}
+	in.ike, in.l2tp, in.aaa = c.HandleIKE, c.HandleL2TP, c.HandleAAA
+
+	group, running := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer sys.ike.Close() // ends the readers
+		return c.Serve(running)
+	})
+	group.Go(func() error { return sys.ike.Run(in.ike) })
+	group.Go(func() error { return control.Serve(running, listener, c.API(), version, log) })
+	log.Info("serving", zap.Stringers("listen", sys.ike.LocalAddrs()), zap.String("control", cfg.Control.Socket))
+	return group.Wait()
+}

@@ -1,0 +1,92 @@
+package concentrator
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+const (
+	// replayWindow is in packets; wide enough for reordering between receive queues.
+	replayWindow = 1024
+	// mappingThreshold limits the kernel's NAT mapping events to one per this many seconds.
+	mappingThreshold = 5
+	// lifetimeMargin is what the kernel's hard lifetime has over the negotiated one: the daemon
+	// ends SAs itself, the kernel only when the daemon is dead.
+	lifetimeMargin = 5 * time.Minute
+)
+
+const protoUDP = 17
+
+// inboundSA describes the SA by which a client reaches its slot, and nothing but its slot.
+func inboundSA(sa ikev1.ChildSA, block slot.Block, port slot.Port) (*xfrm.State, error) {
+	st, err := newState(sa, sa.Remote.Addr(), sa.Local.Addr(), block.Mark(port))
+	if err != nil {
+		return nil, err
+	}
+	st.Direction = xfrm.In
+	st.Selector = xfrm.Selector{
+		Src:         hostPrefix(sa.Remote.Addr()),
+		Dst:         hostPrefix(sa.Local.Addr()),
+		Proto:       protoUDP,
+		DstPort:     uint16(port),
+		DstPortMask: 0xffff,
+	}
+	st.OutputMark = xfrm.Mark{Value: block.Mark(port), Mask: 0xffffffff}
+	st.ReplayWindow = replayWindow
+	if sa.Encapsulated {
+		st.Encap = &xfrm.Encap{SrcPort: sa.Remote.Port(), DstPort: sa.Local.Port()}
+		st.MappingThreshold = mappingThreshold
+	}
+	return st, nil
+}
+
+// outboundSA describes the SA that encrypts what leaves the client's sockets.
+func outboundSA(sa ikev1.ChildSA, block slot.Block, port slot.Port) (*xfrm.State, error) {
+	st, err := newState(sa, sa.Local.Addr(), sa.Remote.Addr(), block.Mark(port))
+	if err != nil {
+		return nil, err
+	}
+	st.Direction = xfrm.Out
+	if sa.Encapsulated {
+		st.Encap = &xfrm.Encap{SrcPort: sa.Local.Port(), DstPort: sa.Remote.Port()}
+	}
+	return st, nil
+}
+
+func newState(sa ikev1.ChildSA, src, dst netip.Addr, reqid uint32) (*xfrm.State, error) {
+	st := &xfrm.State{
+		ID:       xfrm.ID{Dst: dst, SPI: sa.SPI},
+		Src:      src,
+		ReqID:    reqid,
+		Lifetime: sa.Lifetime + lifetimeMargin,
+	}
+	switch sa.Encryption {
+	case ikev1.AESCBC:
+		st.Crypt = xfrm.AESCBC(sa.EncryptionKey)
+	case ikev1.AESGCM16:
+		st.AEAD = xfrm.AESGCM16(sa.EncryptionKey)
+		return st, nil
+	default:
+		return nil, fmt.Errorf("encryption %v has no kernel algorithm", sa.Encryption)
+	}
+	switch sa.Integrity {
+	case ikev1.HMACSHA1_96:
+		st.Auth = xfrm.HMACSHA1(sa.IntegrityKey)
+	case ikev1.HMACSHA256_128:
+		st.Auth = xfrm.HMACSHA256(sa.IntegrityKey)
+	case ikev1.HMACSHA384_192:
+		st.Auth = xfrm.HMACSHA384(sa.IntegrityKey)
+	case ikev1.HMACSHA512_256:
+		st.Auth = xfrm.HMACSHA512(sa.IntegrityKey)
+	default:
+		return nil, fmt.Errorf("integrity %v has no kernel algorithm", sa.Integrity)
+	}
+	return st, nil
+}
+
+func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

@@ -1,0 +1,286 @@
+package concentrator
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
+	"github.com/l2tpctl/l2tpctl/pkg/pppd"
+)
+
+// PPPOptions are the same for every session.
+type PPPOptions struct {
+	InterfacePrefix string
+	LocalIP         netip.Addr
+	DNS             []netip.Addr
+	MTU             int // octets, also the MRU
+	Auth            pppd.Auth
+	EchoInterval    time.Duration
+	EchoFailure     int
+}
+
+// A session is an L2TP call with its PPP endpoint.
+type session struct {
+	client  *client
+	id      uint16 // L2TP session id
+	n       int    // number of the session in its client, from 1
+	nas     string // name towards the RADIUS server
+	iface   string
+	state   sessionState
+	user    string
+	method  string
+	address netip.Addr
+	created time.Time
+	up      time.Time
+	reason  string    // why it is being ended
+	killAt  time.Time // when patience with the PPP endpoint ends
+
+	socket  *os.File   // PPPoL2TP socket, until the PPP endpoint has it
+	process PPPProcess // nil before its start and after its end
+	dropped bool       // the kernel's part is gone or going
+	stats   l2tpnl.Stats
+}
+
+type sessionState string
+
+const (
+	sessionConnecting     sessionState = "connecting"     // ICRQ seen
+	sessionAuthenticating sessionState = "authenticating" // PPP runs
+	sessionEstablished    sessionState = "established"    // IPCP is open
+	sessionClosing        sessionState = "closing"
+)
+
+// createSession makes the kernel session at ICRQ, so that no PPP frame that follows ICCN is lost.
+func (c *Concentrator) createSession(now time.Time, a l2tp.CreateSession, done func(error)) {
+	var s *session
+	var socket *os.File
+	c.onClient(a.Tunnel,
+		func(err error) {
+			if err == nil {
+				s.socket = socket
+			} else if s != nil {
+				delete(s.client.sessions, s.id)
+			}
+			done(err)
+		},
+		func(cl *client) func() error {
+			cl.links++
+			s = &session{client: cl, id: a.Session, n: cl.links, nas: aaa.NewNASID(), state: sessionConnecting, created: now}
+			s.iface = fmt.Sprintf("%s%d-%d", c.opt.PPP.InterfacePrefix, cl.port, s.n)
+			cl.sessions[s.id] = s
+			return func() (err error) {
+				socket, err = c.Tunnels.OpenSession(a.Tunnel, a.Session, a.PeerTunnel, a.PeerSession)
+				return err
+			}
+		})
+}
+
+// startPPP hands a session's socket to a new PPP endpoint.
+func (c *Concentrator) startPPP(e l2tp.SessionUp) {
+	cl := c.ports[slot.Port(e.Tunnel)]
+	if cl == nil || cl.sessions[e.Session] == nil {
+		return
+	}
+	s := cl.sessions[e.Session]
+	var process PPPProcess
+	c.enqueue(&cl.ops,
+		func() func() error {
+			if s.socket == nil {
+				return func() error { return errors.New("the session has ended before PPP was started") }
+			}
+			if err := c.AAA.Open(aaa.Session{NASID: s.nas, PeerAddr: cl.remote.Addr()}); err != nil {
+				return func() error { return err }
+			}
+			c.byNAS[s.nas] = s
+			s.state = sessionAuthenticating
+			link := c.link(s)
+			s.socket = nil // Start takes it over
+			return func() (err error) {
+				process, err = c.PPP.Start(link)
+				return err
+			}
+		},
+		func(err error) {
+			now := time.Now()
+			if err != nil {
+				c.Log.Error("starting PPP failed", zap.String("interface", s.iface), zap.Error(err))
+				c.pppEnded(now, s, "PPP could not be started")
+				return
+			}
+			s.process = process
+			go func() {
+				<-process.Done()
+				c.post(func() {
+					s.process = nil
+					c.pppEnded(time.Now(), s, process.Wait().Reason)
+				})
+			}()
+			if s.reason != "" {
+				c.endSession(now, s, s.reason)
+			}
+		})
+}
+
+// link describes the PPP endpoint of a session.
+func (c *Concentrator) link(s *session) pppd.Session {
+	opt := c.opt.PPP
+	return pppd.Session{
+		Name:         s.nas,
+		Interface:    s.iface,
+		Socket:       s.socket,
+		TunnelID:     uint16(s.client.port),
+		SessionID:    s.id,
+		LocalIP:      opt.LocalIP,
+		DNS:          opt.DNS,
+		MTU:          opt.MTU,
+		MRU:          opt.MTU,
+		Auth:         opt.Auth,
+		EchoInterval: opt.EchoInterval,
+		EchoFailure:  opt.EchoFailure,
+		Peer:         s.client.remote.Addr(),
+		Log: func(line string) {
+			c.Log.Debug("pppd", zap.String("interface", s.iface), zap.String("message", line))
+		},
+	}
+}
+
+// pppEnded tells the peer that the call is over, unless that is known already.
+func (c *Concentrator) pppEnded(now time.Time, s *session, reason string) {
+	s.killAt = time.Time{}
+	c.closeAAA(s)
+	if s.dropped {
+		return
+	}
+	if s.reason == "" {
+		s.reason = reason
+	}
+	if s.up.IsZero() && len(s.client.sessions) == 1 && s.client.ending == "" {
+		s.client.ending = s.reason // a client whose only call failed has to begin anew
+	}
+	c.applyL2TP(now, c.L2TP.CloseSession(now, uint16(s.client.port), s.id, l2tp.Result{Code: l2tp.CDNAdministrative, Message: s.reason}))
+}
+
+// endSession asks the PPP endpoint to say goodbye; the rest follows when it has ended.
+func (c *Concentrator) endSession(now time.Time, s *session, reason string) {
+	if s.reason == "" {
+		s.reason = reason
+	}
+	if s.process == nil {
+		if s.state == sessionConnecting {
+			c.pppEnded(now, s, reason)
+		}
+		return // it is being started, and startPPP sees the reason
+	}
+	s.state = sessionClosing
+	s.killAt = now.Add(c.opt.TerminateWait)
+	c.touch(s.client)
+	if err := s.process.Terminate(); err != nil {
+		c.Log.Warn("terminating PPP failed", zap.String("interface", s.iface), zap.Error(err))
+	}
+}
+
+// dropSession ends the kernel's part of a session at once: with its last socket the session is gone.
+func (c *Concentrator) dropSession(cl *client, id uint16) func() error {
+	s := cl.sessions[id]
+	if s == nil || s.dropped {
+		return func() error { return nil }
+	}
+	s.dropped = true
+	process, socket := s.process, s.socket
+	s.socket = nil
+	return func() error {
+		if got, err := c.Tunnels.Session(uint32(cl.port), uint32(id)); err == nil {
+			s.stats = got.Stats
+		}
+		switch {
+		case process != nil:
+			return process.Kill()
+		case socket != nil:
+			return socket.Close()
+		}
+		return nil
+	}
+}
+
+// kill ends the PPP endpoint without a goodbye.
+func (s *session) kill() {
+	if s.process != nil {
+		s.process.Kill()
+	}
+}
+
+// sessionDown writes the session's record when the kernel has let go of it.
+func (c *Concentrator) sessionDown(now time.Time, e l2tp.SessionDown) {
+	cl := c.ports[slot.Port(e.Tunnel)]
+	if cl == nil || cl.sessions[e.Session] == nil {
+		return
+	}
+	s := cl.sessions[e.Session]
+	if s.reason == "" {
+		s.reason = e.Reason
+	}
+	s.state = sessionClosing
+	c.counters.sessionsDown++
+	c.enqueue(&cl.ops, func() func() error { return func() error { return nil } }, func(error) {
+		delete(cl.sessions, e.Session)
+		if s.process == nil {
+			c.closeAAA(s)
+		}
+		c.Log.Info("session down", append(s.fields(), zap.String("reason", s.reason), zap.Bool("by_peer", e.ByPeer),
+			zap.Duration("duration", now.Sub(s.created)), zap.Uint64("rx_bytes", s.stats.RxBytes), zap.Uint64("tx_bytes", s.stats.TxBytes))...)
+		c.retire(time.Now(), cl)
+	})
+}
+
+func (c *Concentrator) closeAAA(s *session) {
+	if c.byNAS[s.nas] == s {
+		delete(c.byNAS, s.nas)
+		c.AAA.Close(s.nas)
+	}
+}
+
+// HandleAAA hands a fact from the RADIUS server to the loop.
+func (c *Concentrator) HandleAAA(e aaa.Event) {
+	c.post(func() { c.onAAA(time.Now(), e) })
+}
+
+func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
+	switch e := event.(type) {
+	case aaa.Authenticated:
+		if s := c.byNAS[e.NASID]; s != nil {
+			s.user, s.method, s.address = e.User, string(e.Method), e.Address
+			c.counters.authenticated++
+		}
+	case aaa.Rejected:
+		if s := c.byNAS[e.NASID]; s != nil {
+			c.counters.rejected++
+			s.reason = "authentication failed: " + string(e.Reason)
+			c.Log.Warn("authentication failed", append(s.fields(), zap.String("tried_as", e.User), zap.String("reason", string(e.Reason)))...)
+		}
+	case aaa.Started:
+		if s := c.byNAS[e.NASID]; s != nil {
+			s.state, s.up, s.address, s.reason = sessionEstablished, now, e.Address, ""
+			c.counters.sessionsUp++
+			c.Log.Info("session up", append(s.fields(), zap.Duration("setup", now.Sub(s.client.opened)))...)
+		}
+	}
+}
+
+// fields identify the session in the log.
+func (s *session) fields() []zap.Field {
+	return []zap.Field{
+		zap.String("session", s.name()), zap.String("interface", s.iface), zap.String("user", s.user),
+		zap.Stringer("ip", s.address), zap.Stringer("peer", s.client.remote),
+	}
+}
+
+// name is the session's id for operators: unique in the daemon.
+func (s *session) name() string { return fmt.Sprintf("%d-%d", s.client.port, s.n) }

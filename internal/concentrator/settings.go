@@ -1,0 +1,137 @@
+package concentrator
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/internal/config"
+	"github.com/l2tpctl/l2tpctl/internal/pool"
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/internal/steering"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
+	"github.com/l2tpctl/l2tpctl/pkg/pppd"
+)
+
+const (
+	// vendorName goes into SCCRP; firmware is the revision of what we say there.
+	vendorName = "l2tpctl"
+	// slotRest is longer than the kernel takes to delete a tunnel, and than peers remember one.
+	slotRest = time.Minute
+	// tunnelWait is for clients whose operator starts IPsec and L2TP by hand.
+	tunnelWait = 5 * time.Minute
+	// terminateWait is one LCP Terminate-Request and its retransmission (RFC 1661 section 4.6).
+	terminateWait = 4 * time.Second
+)
+
+// settings are a configuration in the terms of the parts.
+type settings struct {
+	options  Options
+	ike      ikev1.Config
+	l2tp     l2tp.Config
+	users    aaa.Config
+	steering steering.Config
+	listen   []netip.Addr // none: all
+	marker   string       // in the command line of every pppd of ours
+}
+
+func newSettings(cfg *config.Config) (settings, error) {
+	s := settings{
+		options: Options{
+			Block:         slot.Block{Tag: cfg.Slots.Tag, Base: cfg.Slots.PortBase, Mask: cfg.Slots.PortMask},
+			SlotRest:      slotRest,
+			TunnelWait:    tunnelWait,
+			TerminateWait: terminateWait,
+			PPP: PPPOptions{
+				InterfacePrefix: cfg.InterfacePrefix,
+				LocalIP:         cfg.PPP.LocalAddress,
+				DNS:             cfg.PPP.DNS,
+				MTU:             cfg.PPP.MTU,
+				EchoInterval:    cfg.PPP.EchoInterval,
+				EchoFailure:     cfg.PPP.EchoFailures,
+			},
+		},
+		ike: ikev1.Config{
+			PSK:             cfg.IKE.PSK,
+			HalfOpenMax:     cfg.IKE.HalfOpenMax,
+			HalfOpenPerAddr: cfg.IKE.HalfOpenPerAddr,
+			HalfOpenTimeout: cfg.IKE.HalfOpenTimeout,
+			DPDInterval:     cfg.IKE.DPDInterval,
+			DPDTimeout:      cfg.IKE.DPDTimeout,
+			MaxChildren:     cfg.IKE.MaxChildren,
+		},
+		l2tp: l2tp.Config{
+			HostName:             cfg.L2TP.HostName,
+			VendorName:           vendorName,
+			HelloInterval:        cfg.L2TP.HelloInterval,
+			MaxSessionsPerTunnel: cfg.L2TP.MaxSessions,
+		},
+		steering: steering.Config{
+			Tag:             cfg.Slots.Tag,
+			PortBase:        cfg.Slots.PortBase,
+			PortMask:        cfg.Slots.PortMask,
+			InterfacePrefix: cfg.InterfacePrefix,
+		},
+		marker: fmt.Sprintf("l2tpctl-%s-", cfg.InterfacePrefix),
+	}
+	if cfg.IKE.DPDInterval == 0 {
+		s.ike.DPDInterval = -1 // never; zero is the engine's default
+	}
+	everywhere := len(cfg.Listen) == 2 && cfg.Listen[0].IsUnspecified() && cfg.Listen[1].IsUnspecified()
+	if !everywhere { // naming none is also right where there is no IPv6
+		s.listen = cfg.Listen
+	}
+	for _, p := range cfg.IKE.Proposals {
+		s.ike.Phase1 = append(s.ike.Phase1, ikev1.Phase1Proposal{KeyBits: p.KeyBits, Hash: keymat.Hash(p.Hash), Group: dh.Group(p.Group)})
+	}
+	for _, p := range cfg.IKE.ESPProposals {
+		s.ike.Phase2 = append(s.ike.Phase2, espProposal(p))
+	}
+	var ranges []pool.Range
+	for _, r := range cfg.Pool {
+		ranges = append(ranges, pool.Range{First: r.From, Last: r.To})
+	}
+	addresses, err := pool.New(ranges, cfg.PPP.LocalAddress)
+	if err != nil {
+		return s, fmt.Errorf("pool: %w", err)
+	}
+	s.users.Pool = addresses
+	for _, u := range cfg.Users {
+		s.users.Users = append(s.users.Users, aaa.User{Name: u.Name, Password: u.Password.Reveal(), Address: u.Address})
+	}
+	for _, m := range cfg.PPP.Auth {
+		s.users.Methods = append(s.users.Methods, aaa.Method(m))
+		s.options.PPP.Auth |= pppMethods[m]
+	}
+	return s, nil
+}
+
+func espProposal(p config.ESPProposal) ikev1.Phase2Proposal {
+	if p.Encryption == config.AESGCM16 {
+		return ikev1.Phase2Proposal{Encryption: ikev1.AESGCM16, KeyBits: p.KeyBits}
+	}
+	return ikev1.Phase2Proposal{Encryption: ikev1.AESCBC, KeyBits: p.KeyBits, Integrity: espIntegrity[p.Hash]}
+}
+
+var espIntegrity = map[config.Hash]ikev1.Integrity{
+	config.SHA1:   ikev1.HMACSHA1_96,
+	config.SHA256: ikev1.HMACSHA256_128,
+	config.SHA384: ikev1.HMACSHA384_192,
+	config.SHA512: ikev1.HMACSHA512_256,
+}
+
+var pppMethods = map[config.AuthMethod]pppd.Auth{
+	config.MSCHAPv2: pppd.AuthMSCHAPv2,
+	config.CHAP:     pppd.AuthCHAP,
+	config.PAP:      pppd.AuthPAP,
+}
+
+// ownsTunnel reports whether a kernel tunnel is one of ours: its id and its local port are the same slot.
+func (s settings) ownsTunnel(t l2tpnl.Tunnel) bool {
+	return t.ID <= 0xffff && s.options.Block.Contains(slot.Port(t.ID)) && t.Local.Port() == uint16(t.ID)
+}

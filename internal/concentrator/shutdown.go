@@ -1,0 +1,56 @@
+package concentrator
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+var errStopped = errors.New("the concentrator has stopped")
+
+// settleWait bounds the wait for kernel operations at the end.
+const settleWait = 5 * time.Second
+
+// shutdown says goodbye to every peer, layer by layer, and removes everything from the kernel.
+// It runs on the loop's goroutine after the loop.
+func (c *Concentrator) shutdown() error {
+	now := time.Now()
+	c.stopping = true
+	c.Log.Info("stopping", zap.Int("clients", len(c.clients)))
+	for _, cl := range c.clients {
+		for _, s := range cl.sessions {
+			c.endSession(now, s, "the server is stopping")
+		}
+	}
+	c.drain(now.Add(c.opt.TerminateWait), func() bool { return len(c.byNAS) == 0 })
+
+	now = time.Now()
+	c.applyL2TP(now, c.L2TP.Shutdown(now))
+	c.applyIKE(now, c.IKE.Shutdown(now))
+	for _, cl := range c.clients { // the engine has told of all of them; this is for those it does not know
+		c.closeClient(now, cl)
+	}
+	c.drain(now.Add(settleWait), func() bool { return len(c.ports) == 0 && len(c.byNAS) == 0 })
+	if n := len(c.ports); n > 0 {
+		return fmt.Errorf("%d clients were not removed within %v; the next start will sweep", n, settleWait)
+	}
+	return nil
+}
+
+// drain goes on with the loop until finished says so, or until deadline.
+func (c *Concentrator) drain(deadline time.Time, finished func() bool) {
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	for !finished() {
+		select {
+		case f := <-c.control:
+			c.guard(f)
+		case f := <-c.inbox:
+			c.guard(f)
+		case <-timer.C:
+			return
+		}
+	}
+}

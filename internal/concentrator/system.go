@@ -1,0 +1,182 @@
+package concentrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/internal/steering"
+	"github.com/l2tpctl/l2tpctl/internal/udp"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
+	"github.com/l2tpctl/l2tpctl/pkg/pppd"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+// strayWait is how long a pppd of a dead predecessor may take to end.
+const strayWait = 3 * time.Second
+
+// system is the real machine: what a Concentrator needs of it, and how to give it back.
+type system struct {
+	ike      *udp.IKE
+	poller   *udp.Poller
+	sas      *xfrm.Conn
+	tunnels  kernelTunnels
+	aaa      *aaa.Server
+	launcher *pppd.Launcher
+	steering steeringTable
+
+	undo []func() error
+}
+
+// sink takes what arrives before and after there is a Concentrator to take it.
+type sink struct {
+	ike  func(udp.Datagram)
+	l2tp func(l2tp.Datagram)
+	aaa  func(aaa.Event)
+}
+
+// openSystem takes possession of the machine. The IKE ports come first: who has them is the only daemon here, and may
+// remove what a dead predecessor has left. On an error nothing remains.
+func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *system, err error) {
+	sys := &system{steering: steeringTable(s.steering)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, sys.close())
+		}
+	}()
+	if sys.ike, err = udp.ListenIKE(udp.IKEConfig{Addrs: s.listen}); err != nil {
+		return nil, fmt.Errorf("open the IKE ports: %w", err)
+	}
+	sys.onClose(sys.ike.Close)
+	if sys.sas, err = xfrm.Dial(); err != nil {
+		return nil, fmt.Errorf("open XFRM: %w", err)
+	}
+	sys.onClose(sys.sas.Close)
+	conn, err := l2tpnl.Dial()
+	if err != nil {
+		return nil, fmt.Errorf("open the kernel's L2TP: %w", err)
+	}
+	sys.tunnels = kernelTunnels{conn}
+	sys.onClose(conn.Close)
+	if err = sweep(ctx, s, sys, log); err != nil {
+		return nil, err
+	}
+	if err = steering.Install(s.steering); err != nil {
+		return nil, fmt.Errorf("install the steering table: %w", err)
+	}
+	sys.onClose(sys.steering.Remove)
+	if sys.poller, err = udp.NewPoller(func(slot uint16, remote netip.AddrPort, payload []byte) {
+		in.l2tp(l2tp.Datagram{Tunnel: slot, Remote: remote, Payload: payload})
+	}); err != nil {
+		return nil, fmt.Errorf("open the socket poller: %w", err)
+	}
+	sys.onClose(sys.poller.Close)
+	users := s.users
+	users.Notify = func(e aaa.Event) { in.aaa(e) }
+	if sys.aaa, err = aaa.New(users); err != nil {
+		return nil, fmt.Errorf("start authentication: %w", err)
+	}
+	sys.onClose(func() error { sys.aaa.Stop(); return nil })
+	if sys.launcher, err = pppd.NewLauncher(pppd.LauncherConfig{
+		Marker: s.marker,
+		Radius: pppd.Radius{Server: sys.aaa.Addr(), Secret: sys.aaa.Secret()},
+	}); err != nil {
+		return nil, fmt.Errorf("prepare pppd: %w", err)
+	}
+	sys.onClose(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), settleWait)
+		defer cancel()
+		return sys.launcher.Close(ctx)
+	})
+	return sys, nil
+}
+
+func (sys *system) onClose(f func() error) { sys.undo = append(sys.undo, f) }
+
+// close gives everything back, the newest first.
+func (sys *system) close() error {
+	var errs []error
+	for i := len(sys.undo) - 1; i >= 0; i-- {
+		errs = append(errs, sys.undo[i]())
+	}
+	sys.undo = nil
+	return errors.Join(errs...)
+}
+
+// sweep removes what a predecessor that died has left in the kernel: pppd, tunnels and SAs with our mark.
+func sweep(ctx context.Context, s settings, sys *system, log *zap.Logger) error {
+	wait, cancel := context.WithTimeout(ctx, strayWait)
+	defer cancel()
+	strays, err := pppd.EndStrays(wait, s.marker)
+	if err != nil {
+		return fmt.Errorf("end pppd of a predecessor: %w", err)
+	}
+	tunnels, err := sys.tunnels.Tunnels()
+	if err != nil {
+		return fmt.Errorf("look for tunnels of a predecessor: %w", err)
+	}
+	swept := 0
+	for _, t := range tunnels {
+		if !s.ownsTunnel(t) {
+			continue
+		}
+		if err := sys.tunnels.DeleteTunnel(t.ID); err != nil {
+			return fmt.Errorf("remove tunnel %d of a predecessor: %w", t.ID, err)
+		}
+		swept++
+	}
+	sas, err := sys.sas.DeleteMatching(func(st xfrm.State) bool { return s.options.Block.Owns(st.ReqID) })
+	if err != nil {
+		return fmt.Errorf("remove SAs of a predecessor: %w", err)
+	}
+	if strays+swept+sas > 0 {
+		log.Info("swept what a predecessor left", zap.Int("pppd", strays), zap.Int("tunnels", swept), zap.Int("sas", sas))
+	}
+	return nil
+}
+
+// kernelTunnels adds the PPPoL2TP socket to the netlink connection.
+type kernelTunnels struct{ *l2tpnl.Conn }
+
+func (kernelTunnels) OpenSession(tunnel, session, peerTunnel, peerSession uint16) (*os.File, error) {
+	return l2tpnl.OpenSession(tunnel, session, peerTunnel, peerSession)
+}
+
+// clientSockets opens client sockets that the poller reads.
+type clientSockets struct{ poller *udp.Poller }
+
+func (s clientSockets) OpenClient(local netip.Addr, port uint16, mark uint32) (ClientSocket, error) {
+	return s.poller.OpenClient(local, port, mark)
+}
+
+// pppLauncher narrows *pppd.Process to PPPProcess.
+type pppLauncher struct{ *pppd.Launcher }
+
+func (l pppLauncher) Start(s pppd.Session) (PPPProcess, error) { return l.Launcher.Start(s) }
+
+func (l pppLauncher) Processes() int { return len(l.Launcher.Processes()) }
+
+// users narrows *aaa.Server to AAA.
+type users struct{ *aaa.Server }
+
+func (u users) Addresses() (free, used int) {
+	st := u.Stats()
+	return st.PoolSize - st.PoolUsed, st.PoolUsed
+}
+
+// steeringTable is the installed table.
+type steeringTable steering.Config
+
+func (t steeringTable) Read() (map[string]uint64, error) {
+	counters, err := steering.Read(steering.Config(t))
+	return counters.Packets(), err
+}
+
+func (t steeringTable) Remove() error { return steering.Remove(steering.Config(t)) }
