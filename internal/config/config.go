@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"os"
@@ -154,7 +155,7 @@ func Load(path string) (*Config, error) {
 // at its folder.
 func Parse(path string, data []byte) (*Config, error) {
 	d := &decoder{file: path, dir: filepath.Dir(path), fixed: map[netip.Addr]ast.Node{}}
-	file, err := parser.ParseBytes(data, 0)
+	file, err := parser.ParseBytes(bytes.TrimPrefix(data, []byte("\ufeff")), 0) // some editors begin with a byte order mark
 	if err != nil {
 		return nil, d.syntax(err)
 	}

@@ -84,6 +84,20 @@ func TestNoKeyForPeer(t *testing.T) {
 	}
 }
 
+func TestForms(t *testing.T) {
+	for name, text := range map[string]string{
+		"byte order mark": "\ufeff" + Minimal,
+		"CRLF":            strings.ReplaceAll(Minimal, "\n", "\r\n"),
+		"document marks":  "# comment\n---\n" + Minimal + "...\n",
+		"empty sections":  Minimal + "log:\nppp: {}\nl2tp: # later\n  # hello_interval: 1m\n",
+		"block scalar":    strings.Replace(Minimal, `"replace-this-by-a-long-random-string"`, "|\n    replace-this-by-a-long-random-string", 1),
+	} {
+		if got := parse(t, text).IKE.Keys[0].PSK.Reveal(); got != "replace-this-by-a-long-random-string" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	const rest = "pool: 10.99.0.0/24\nusers: [{name: a, password: b}]\n"
 	const psk = "ike: {psk: 0123456789012345678901234}\n"
@@ -95,6 +109,7 @@ t.yaml:1:1: pool: found no such key, expected ` + poolForm},
 		"not a mapping":    {"- a\n", `t.yaml:1:1: found a list, expected a mapping with the keys ike, users,`},
 		"twice the key":    {psk + rest + "pool: 10.0.0.0/24\n", `t.yaml:4:1: found a key for the second time (mapping key "pool" already defined at [2:1]), expected each key once`},
 		"unknown key":      {psk + rest + "log: {levle: info}\n", `t.yaml:4:7: log: found the unknown key "levle", expected one of level, format`},
+		"merge key":        {psk + rest + "<<: {a: b}\n", `t.yaml:4:1: found the unknown key "<<", expected one of ike,`},
 		"unknown section":  {psk + rest + "\nlogs: 1\n", `t.yaml:5:1: found the unknown key "logs", expected one of ike, users,`},
 		"empty psk":        {"ike:\n  psk: \"\"\n" + rest, `t.yaml:2:8: ike.psk: found an empty string, expected at least one character`},
 		"null psk":         {"ike:\n  psk:\n" + rest, `t.yaml:2:7: ike.psk: found nothing, expected a string`},

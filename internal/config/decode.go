@@ -118,7 +118,10 @@ func (d *decoder) mapping(path string, n ast.Node, fields ...field) map[string]a
 		return nil
 	}
 	for _, p := range pairs {
-		name, _ := scalar(p.Key)
+		name, ok := scalar(p.Key)
+		if !ok && p.Key.GetToken() != nil {
+			name = p.Key.GetToken().Value // such as <<
+		}
 		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
 		switch {
 		case i < 0:

@@ -174,6 +174,7 @@ func userName(s string) bool {
 func (d *decoder) secret(dst *Secret) func(string, ast.Node) {
 	return func(path string, n ast.Node) {
 		s, ok := scalar(n)
+		s = chomp(s) // of a block scalar
 		switch {
 		case !ok:
 			d.fail(n, path, kind(n), "a string")
@@ -208,7 +209,7 @@ func (d *decoder) secretFile(dst *Secret) func(string, ast.Node) {
 			d.fail(n, path, err.Error(), "a file that can be read")
 			return
 		}
-		s := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+		s := chomp(string(data))
 		if s == "" {
 			d.fail(n, path, "the empty file "+strconv.Quote(name), "a file with the secret in it")
 			return
@@ -219,6 +220,9 @@ func (d *decoder) secretFile(dst *Secret) func(string, ast.Node) {
 		*dst = Secret(s)
 	}
 }
+
+// chomp drops one newline at the end.
+func chomp(s string) string { return strings.TrimSuffix(strings.TrimSuffix(s, "\n"), "\r") }
 
 // proposals reads a list of proposals, none twice.
 func proposals[P comparable](d *decoder, path string, n ast.Node, form string, parse func(string) (P, error)) []P {
