@@ -112,6 +112,7 @@ const (
 	DropAuthentication  DropReason = "authentication"     // Main Mode message 5 does not prove the pre-shared key
 	DropExchangeLimit   DropReason = "exchange_limit"     // too many Quick Modes at a time
 	DropSequence        DropReason = "sequence"           // a DPD message with a sequence number from the past, or not ours
+	DropInternal        DropReason = "internal"           // the source of randomness failed
 )
 
 func (Phase1Established) isEvent() {}

@@ -1,0 +1,79 @@
+package ikev1
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
+)
+
+// pendingKind says what an action that was asked for was meant for.
+type pendingKind uint8
+
+const (
+	pendingMainModeDH pendingKind = iota + 1
+	pendingQuickModeDH
+	pendingInbound
+	pendingOutbound
+	pendingRemoval
+)
+
+// pendingAction is an action that was not reported yet. What it points to may be dead when it is.
+type pendingAction struct {
+	kind  pendingKind
+	sa    *isakmpSA
+	quick *quickMode
+	child *child
+}
+
+// errResult stands for a result of the wrong type, which is a mistake of the owner.
+var errResult = errors.New("the action was completed with a result of the wrong type")
+
+// act puts an action into the output; build gets its ID.
+func (e *Engine) act(p pendingAction, build func(ActionID) Action) {
+	e.lastAction++
+	e.pending[e.lastAction] = p
+	e.out.Actions = append(e.out.Actions, build(e.lastAction))
+}
+
+// Complete takes the result of an action that an earlier Output asked for. An unknown id is ignored.
+func (e *Engine) Complete(now time.Time, id ActionID, result Result) Output {
+	e.now = now
+	p, ok := e.pending[id]
+	if !ok {
+		return Output{}
+	}
+	delete(e.pending, id)
+	switch p.kind {
+	case pendingMainModeDH, pendingQuickModeDH:
+		r, ok := result.(DHResult)
+		if !ok {
+			r.Err = errResult
+		}
+		if p.kind == pendingMainModeDH {
+			e.mainModeComputed(p.sa, r)
+		} else {
+			e.quickModeComputed(p.quick, r)
+		}
+		keymat.Zero(r.Shared)
+	case pendingInbound:
+		e.inboundInstalled(p.quick, simpleError(result))
+	case pendingOutbound:
+		e.outboundInstalled(p.child, simpleError(result))
+	case pendingRemoval:
+		// Nothing waits for it; the owner knows best what to do about a failure.
+	}
+	return e.take()
+}
+
+func simpleError(result Result) error {
+	r, ok := result.(SimpleResult)
+	if !ok {
+		return errResult
+	}
+	if r.Err != nil {
+		return fmt.Errorf("installing the SA: %w", r.Err)
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package ikev1
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
+)
+
+// Engine is the responder. It is not safe for concurrent use: one goroutine, or one lock, owns it.
+type Engine struct {
+	cfg  Config
+	rand io.Reader
+
+	// now is the time of the call that is being served.
+	now time.Time
+	out Output
+
+	sas       map[cookies]*isakmpSA
+	initiated map[initiation]*isakmpSA
+	halfOpen  halfOpenTable
+	clients   map[ClientID]*client
+	byKey     map[clientKey]*client
+	spis      map[uint32]*child
+	pending   map[ActionID]pendingAction
+	timers    timerHeap
+	answers   limiter
+
+	lastClient ClientID
+	lastChild  ChildID
+	lastAction ActionID
+	lastSA     uint64
+}
+
+// cookies is the name of an ISAKMP SA.
+type cookies struct{ i, r wire.Cookie }
+
+// initiation is what tells one Main Mode message 1 from another before there is a responder's cookie.
+type initiation struct {
+	local, remote netip.AddrPort
+	cookie        wire.Cookie
+}
+
+// New returns an engine that draws cookies, nonces, SPIs and secrets from rand, which must be cryptographically secure. The
+// error says which part of cfg cannot be used.
+func New(cfg Config, rand io.Reader) (*Engine, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if rand == nil {
+		return nil, errors.New("ikev1: no source of randomness given: pass crypto/rand.Reader")
+	}
+	return &Engine{
+		cfg:       cfg,
+		rand:      rand,
+		sas:       make(map[cookies]*isakmpSA),
+		initiated: make(map[initiation]*isakmpSA),
+		halfOpen:  newHalfOpenTable(),
+		clients:   make(map[ClientID]*client),
+		byKey:     make(map[clientKey]*client),
+		spis:      make(map[uint32]*child),
+		pending:   make(map[ActionID]pendingAction),
+	}, nil
+}
+
+// Handle takes a message that arrived at now.
+func (e *Engine) Handle(now time.Time, d Datagram) Output {
+	e.now = now
+	e.receive(d)
+	return e.take()
+}
+
+// Advance does what is due at now. It may be called at any time.
+func (e *Engine) Advance(now time.Time) Output {
+	e.now = now
+	for {
+		t := e.timers.due(now)
+		if t == nil {
+			return e.take()
+		}
+		t.owner.expire(e)
+	}
+}
+
+// Next returns when Advance has something to do, zero for never.
+func (e *Engine) Next() time.Time { return e.timers.next() }
+
+// CloseClient tells the client that its SAs are deleted, and forgets it. An unknown id is no error.
+func (e *Engine) CloseClient(now time.Time, id ClientID, reason string) Output {
+	e.now = now
+	if c := e.clients[id]; c != nil {
+		e.closeClient(c, reason, true)
+	}
+	return e.take()
+}
+
+// Shutdown closes every client and forgets every handshake. The engine can be used afterwards.
+func (e *Engine) Shutdown(now time.Time) Output {
+	e.now = now
+	for _, id := range slices.Sorted(maps.Keys(e.clients)) {
+		e.closeClient(e.clients[id], "the server shuts down", true)
+	}
+	for _, sa := range slices.SortedFunc(maps.Values(e.sas), func(a, b *isakmpSA) int { return cmp.Compare(a.serial, b.serial) }) {
+		e.dropSA(sa, "the server shuts down")
+	}
+	return e.take()
+}
+
+// Clients returns a snapshot of the clients, ordered by ID.
+func (e *Engine) Clients() []ClientInfo {
+	infos := make([]ClientInfo, 0, len(e.clients))
+	for _, id := range slices.Sorted(maps.Keys(e.clients)) {
+		infos = append(infos, e.clients[id].info())
+	}
+	return infos
+}
+
+// receive does what is common to all messages and finds out which exchange one belongs to.
+func (e *Engine) receive(d Datagram) {
+	d.Local, d.Remote = unmapped(d.Local), unmapped(d.Remote)
+	if len(d.Payload) == 1 && d.Payload[0] == 0xff {
+		return // a NAT keepalive (RFC 3948 section 2.3) that came this far
+	}
+	d.Payload = withoutMarker(d)
+	if len(d.Payload) > wire.MaxMessage {
+		e.drop(d, DropTooLarge)
+		return
+	}
+	h, err := wire.ParseHeader(d.Payload)
+	if err != nil {
+		e.drop(d, DropMalformed)
+		return
+	}
+	d.Payload = d.Payload[:h.Length]
+	switch {
+	case h.Version>>4 == 2:
+		e.drop(d, DropIKEv2)
+	case h.Version>>4 != 1:
+		e.drop(d, DropVersion)
+	case h.InitiatorCookie == wire.Cookie{}:
+		e.drop(d, DropMalformed)
+	case h.NextPayload == wire.PayloadFragment:
+		// Before the encryption flag is looked at: racoon sets it on fragments, which are in the clear.
+		e.drop(d, DropFragment)
+	default:
+		e.dispatch(d, h)
+	}
+}
+
+func (e *Engine) dispatch(d Datagram, h wire.Header) {
+	switch h.Exchange {
+	case wire.ExchangeMain:
+		e.handleMain(d, h)
+	case wire.ExchangeQuick:
+		e.handleQuick(d, h)
+	case wire.ExchangeInformational:
+		e.handleInformational(d, h)
+	case wire.ExchangeAggressive:
+		e.drop(d, DropAggressive)
+	case wire.ExchangeTransaction:
+		e.drop(d, DropTransaction)
+	default:
+		e.drop(d, DropExchange)
+	}
+}
+
+// withoutMarker removes a non-ESP marker from a message on port 500, where it has no place but is sent by some clients. Four
+// zero octets may also be the beginning of a cookie, so the header behind them has to fit exactly.
+func withoutMarker(d Datagram) []byte {
+	p := d.Payload
+	if d.Encapsulated || len(p) < 4+wire.HeaderLen || [4]byte(p) != [4]byte{} {
+		return p
+	}
+	if h, err := wire.ParseHeader(p[4:]); err == nil && int(h.Length) == len(p)-4 && h.Version == wire.Version1 {
+		return p[4:]
+	}
+	return p
+}
+
+// unmapped turns an IPv4 address in the form of IPv6 into IPv4, so that addresses compare equal.
+func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// take returns what the call has gathered.
+func (e *Engine) take() Output {
+	out := e.out
+	e.out = Output{}
+	return out
+}
+
+func (e *Engine) emit(ev Event) { e.out.Events = append(e.out.Events, ev) }
+
+func (e *Engine) drop(d Datagram, reason DropReason) {
+	e.emit(Dropped{Remote: d.Remote, Reason: reason})
+}
+
+// send puts a message for the peer of sa into the output and returns it as it was put there.
+func (e *Engine) send(sa *isakmpSA, message []byte) Datagram {
+	d := Datagram{Local: sa.local, Remote: sa.remote, Encapsulated: sa.encapsulated, Payload: message}
+	e.out.Send = append(e.out.Send, d)
+	return d
+}
+
+// random returns n octets.
+func (e *Engine) random(n int) ([]byte, error) {
+	b := make([]byte, n)
+	if _, err := io.ReadFull(e.rand, b); err != nil {
+		return nil, fmt.Errorf("drawing %d random octets: %w", n, err)
+	}
+	return b, nil
+}

@@ -1,0 +1,45 @@
+package ikev1
+
+import (
+	"net/netip"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
+)
+
+// detectNAT compares the NAT-D payloads of message 3 with the addresses as we see them (RFC 3947 section 3.2): the first is the
+// hash of the destination, the others are hashes of each address the initiator may have sent from.
+func (sa *isakmpSA) detectNAT(natD [][]byte) (sent, there, here bool) {
+	if len(natD) < 2 {
+		return false, false, false
+	}
+	here = !equalHash(natD[0], sa.natD(sa.local))
+	there = true
+	for _, source := range natD[1:] {
+		if equalHash(source, sa.natD(sa.remote)) {
+			there = false
+		}
+	}
+	return true, there, here
+}
+
+// natD returns the NAT-D payload of an address.
+func (sa *isakmpSA) natD(addr netip.AddrPort) wire.NATD {
+	return wire.NATD(keymat.NATD(sa.proposal.Hash, sa.name.i, sa.name.r, addr))
+}
+
+// natOA returns our two NAT-OA payloads for a Quick Mode whose message 1 had some, none otherwise.
+//
+// RFC 3947 section 5.2: each side sends the original addresses of the initiator and of the responder as it sees them.
+func (sa *isakmpSA) natOA(p payloads) []wire.Payload {
+	kind := wire.PayloadNATOA
+	if !p.has(kind) {
+		if kind = wire.PayloadNATOADraft; !p.has(kind) {
+			return nil
+		}
+	}
+	return []wire.Payload{
+		wire.NATOA{Kind: kind, Addr: sa.remote.Addr().Unmap()},
+		wire.NATOA{Kind: kind, Addr: sa.local.Addr().Unmap()},
+	}
+}

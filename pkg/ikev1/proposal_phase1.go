@@ -1,0 +1,205 @@
+package ikev1
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
+)
+
+// Values of phase 1 attributes (RFC 2409 Appendix A).
+const (
+	cipherAES     = 7
+	authMethodPSK = 1
+)
+
+// phase1Offer is one transform of an offer, read.
+type phase1Offer struct {
+	proposal Phase1Proposal
+	lifetime time.Duration
+
+	cipher, keyBits, hash, auth, group uint64
+
+	// acceptable says that we know each attribute, and that it is AES with a pre-shared key; whether it is allowed is
+	// another question.
+	acceptable bool
+}
+
+// readPhase1 reads a transform. Attributes come in any order and either form; one that we do not know makes this transform
+// unacceptable, and no other.
+func readPhase1(p wire.Proposal, t wire.Transform) phase1Offer {
+	var o phase1Offer
+	var life lifetimeReader
+	ok := p.Protocol == wire.ProtocolISAKMP && t.ID == wire.TransformKeyIKE
+	for _, a := range t.Attributes {
+		var field *uint64
+		switch a.Type {
+		case wire.AttrEncryption:
+			field = &o.cipher
+		case wire.AttrKeyLength:
+			field = &o.keyBits
+		case wire.AttrHash:
+			field = &o.hash
+		case wire.AttrAuthMethod:
+			field = &o.auth
+		case wire.AttrGroup:
+			field = &o.group
+		case wire.AttrLifeType:
+			ok = life.lifeType(a) && ok
+			continue
+		case wire.AttrLifeDuration:
+			ok = life.duration(a) && ok
+			continue
+		default:
+			ok = false
+			continue
+		}
+		n, valid := a.Uint()
+		ok = ok && valid && n <= 0xffff && *field == 0
+		*field = n
+	}
+	lifetime, complete := life.result()
+	o.lifetime = lifetime
+	o.proposal = Phase1Proposal{KeyBits: int(o.keyBits & 0xffff), Hash: keymat.Hash(o.hash), Group: dh.Group(o.group)}
+	o.acceptable = ok && complete && o.cipher == cipherAES && o.auth == authMethodPSK
+	return o
+}
+
+// String names the offer in the words of our configuration, as far as they go.
+func (o phase1Offer) String() string {
+	s := fmt.Sprintf("%s-%s-%s", cipherName(o.cipher, o.keyBits), hashName(o.hash), dh.Group(o.group&0xffff))
+	if o.auth != authMethodPSK {
+		s += "-" + authMethodName(o.auth)
+	}
+	return s
+}
+
+// phase1Choice is what was chosen of an offer.
+type phase1Choice struct {
+	proposal Phase1Proposal
+	lifetime time.Duration
+	answer   *wire.SA
+}
+
+// choosePhase1 finds the first allowed proposal that is anywhere in the offer. The answer repeats the client's proposal and transform
+// with their numbers and every attribute octet for octet (RFC 2408 section 4.2).
+func choosePhase1(allowed []Phase1Proposal, offer *wire.SA) (phase1Choice, bool) {
+	type candidate struct {
+		phase1Offer
+		proposal  wire.Proposal
+		transform wire.Transform
+	}
+	var candidates []candidate
+	for _, p := range offer.Proposals {
+		for _, t := range p.Transforms {
+			if o := readPhase1(p, t); o.acceptable {
+				candidates = append(candidates, candidate{o, p, t})
+			}
+		}
+	}
+	for _, want := range allowed {
+		for _, c := range candidates {
+			if c.phase1Offer.proposal == want {
+				return phase1Choice{want, c.lifetime, answerSA(offer, c.proposal, nil, c.transform)}, true
+			}
+		}
+	}
+	return phase1Choice{}, false
+}
+
+// answerSA returns the SA payload that says which transform was chosen.
+func answerSA(offer *wire.SA, p wire.Proposal, spi []byte, t wire.Transform) *wire.SA {
+	return &wire.SA{
+		DOI: offer.DOI, Situation: offer.Situation,
+		Proposals: []wire.Proposal{{Number: p.Number, Protocol: p.Protocol, SPI: spi, Transforms: []wire.Transform{t}}},
+	}
+}
+
+// explainPhase1 says why an offer was refused.
+func explainPhase1(d Datagram, offer *wire.SA, allowed []Phase1Proposal) Phase1Failed {
+	ev := Phase1Failed{Local: d.Local, Remote: d.Remote, Cause: "no phase 1 proposal in common", Allowed: names(allowed)}
+	var otherAuth, supported []string
+	for _, p := range offer.Proposals {
+		for _, t := range p.Transforms {
+			o := readPhase1(p, t)
+			ev.Offered = appendName(ev.Offered, o.String())
+			switch {
+			case o.acceptable && o.proposal.validate() == nil:
+				supported = append(supported, o.String())
+			case o.auth != authMethodPSK:
+				otherAuth = append(otherAuth, authMethodName(o.auth))
+			}
+		}
+	}
+	switch {
+	case len(supported) > 0:
+		ev.Hint = "allow " + supported[0] + " in phase 1, or change the settings of the client"
+	case len(otherAuth) > 0:
+		ev.Hint = "the client wants to authenticate by " + otherAuth[0] + ": set it to a pre-shared key"
+	default:
+		ev.Hint = "the client offers only algorithms that are not supported: enable AES with SHA-1 or SHA-2 there"
+	}
+	return ev
+}
+
+// names returns the strings of a list of proposals.
+func names[T fmt.Stringer](list []T) []string {
+	s := make([]string, 0, len(list))
+	for _, p := range list {
+		s = append(s, p.String())
+	}
+	return s
+}
+
+// maxNames bounds a list that a stranger wrote.
+const maxNames = 40
+
+// appendName adds a name that is not in the list yet.
+func appendName(list []string, name string) []string {
+	if len(list) >= maxNames || slices.Contains(list, name) {
+		return list
+	}
+	return append(list, name)
+}
+
+func cipherName(cipher, keyBits uint64) string {
+	switch cipher {
+	case 1:
+		return "des"
+	case 3:
+		return "blowfish"
+	case 5:
+		return "3des"
+	case cipherAES:
+		return fmt.Sprintf("aes%d", keyBits)
+	case 8:
+		return fmt.Sprintf("camellia%d", keyBits)
+	}
+	return fmt.Sprintf("cipher%d", cipher)
+}
+
+func hashName(hash uint64) string {
+	if hash == 1 {
+		return "md5"
+	}
+	return keymat.Hash(hash & 0xffff).String()
+}
+
+func authMethodName(method uint64) string {
+	switch method {
+	case 2:
+		return "dss signature"
+	case 3:
+		return "rsa signature"
+	case 4, 5:
+		return "rsa encryption"
+	case 65001:
+		return "xauth with a pre-shared key"
+	case 65005:
+		return "xauth with rsa signature"
+	}
+	return fmt.Sprintf("method %d", method)
+}

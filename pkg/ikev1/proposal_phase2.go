@@ -1,0 +1,224 @@
+package ikev1
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
+)
+
+// Encapsulation modes (RFC 2407 section 4.5, RFC 3947 section 5.1, draft-ietf-ipsec-nat-t-ike-03).
+const (
+	modeTransport         = 2
+	modeUDPTransport      = 4
+	modeUDPTransportDraft = 61444
+)
+
+// minSPI is the smallest SPI that is not reserved (RFC 4303 section 2.1).
+const minSPI = 256
+
+// phase2Offer is one transform of an offer, read.
+type phase2Offer struct {
+	proposal Phase2Proposal
+	lifetime time.Duration
+	spi      uint32
+
+	protocol                        wire.Protocol
+	cipher                          uint8
+	keyBits, integrity, mode, group uint64
+
+	// acceptable says that it is ESP and that we know each attribute; whether it is allowed is another question.
+	acceptable bool
+}
+
+// readPhase2 reads a transform by the same rules as readPhase1.
+func readPhase2(p wire.Proposal, t wire.Transform) phase2Offer {
+	o := phase2Offer{protocol: p.Protocol, cipher: t.ID}
+	var life lifetimeReader
+	ok := p.Protocol == wire.ProtocolESP && len(p.SPI) == 4
+	if ok {
+		o.spi = binary.BigEndian.Uint32(p.SPI)
+		ok = o.spi >= minSPI
+	}
+	for _, a := range t.Attributes {
+		var field *uint64
+		switch a.Type {
+		case wire.AttrSAKeyLength:
+			field = &o.keyBits
+		case wire.AttrAuthAlgorithm:
+			field = &o.integrity
+		case wire.AttrEncapsulation:
+			field = &o.mode
+		case wire.AttrSAGroup:
+			field = &o.group
+		case wire.AttrSALifeType:
+			ok = life.lifeType(a) && ok
+			continue
+		case wire.AttrSALifeDuration:
+			ok = life.duration(a) && ok
+			continue
+		default:
+			ok = false
+			continue
+		}
+		n, valid := a.Uint()
+		ok = ok && valid && n != 0 && n <= 0xffff && *field == 0
+		*field = n
+	}
+	lifetime, complete := life.result()
+	o.lifetime = lifetime
+	o.proposal = Phase2Proposal{Encryption: Encryption(o.cipher), KeyBits: int(o.keyBits & 0xffff), Integrity: Integrity(o.integrity)}
+	if o.proposal.Encryption == AESCBC && o.keyBits == 0 {
+		o.proposal.KeyBits = 128 // RFC 3602 section 5.3: the default
+	}
+	o.acceptable = ok && complete
+	return o
+}
+
+// String names the offer in the words of our configuration, as far as they go.
+func (o phase2Offer) String() string {
+	if o.protocol != wire.ProtocolESP {
+		return fmt.Sprintf("protocol%d", o.protocol)
+	}
+	var s string
+	switch o.cipher {
+	case uint8(AESCBC), uint8(AESGCM16):
+		s = Phase2Proposal{Encryption(o.cipher), o.proposal.KeyBits, Integrity(o.integrity & 0xffff)}.String()
+	default:
+		s = fmt.Sprintf("%s-%s", espName(o.cipher), integrityName(o.integrity))
+	}
+	if o.group != 0 {
+		s += "-" + dh.Group(o.group&0xffff).String()
+	}
+	return s
+}
+
+// fits says whether the encapsulation mode is right for the path: UDP on port 4500, plain ESP otherwise.
+func (o phase2Offer) fits(encapsulated bool) bool {
+	if encapsulated {
+		return o.mode == modeUDPTransport || o.mode == modeUDPTransportDraft
+	}
+	return o.mode == modeTransport
+}
+
+// phase2Terms are what an offer has to agree with besides the allowed list.
+type phase2Terms struct {
+	encapsulated bool
+	groups       []dh.Group // allowed for PFS
+	keLen        int        // octets of the client's public value, 0 if it sent none
+}
+
+// pfs says whether group and public value go together and are allowed.
+func (terms phase2Terms) pfs(o phase2Offer) bool {
+	if o.group == 0 {
+		return terms.keLen == 0
+	}
+	g := dh.Group(o.group)
+	return slices.Contains(terms.groups, g) && terms.keLen == g.PublicLen()
+}
+
+// phase2Choice is what was chosen of an offer.
+type phase2Choice struct {
+	phase2Offer
+	from      wire.Proposal
+	transform wire.Transform
+}
+
+// choosePhase2 finds the first allowed proposal that is anywhere in the offer.
+func choosePhase2(allowed []Phase2Proposal, offer *wire.SA, terms phase2Terms) (phase2Choice, bool) {
+	var candidates []phase2Choice
+	for _, p := range offer.Proposals {
+		if bundled(offer, p.Number) {
+			continue
+		}
+		for _, t := range p.Transforms {
+			if o := readPhase2(p, t); o.acceptable && o.fits(terms.encapsulated) && terms.pfs(o) {
+				candidates = append(candidates, phase2Choice{o, p, t})
+			}
+		}
+	}
+	for _, want := range allowed {
+		for _, c := range candidates {
+			if c.proposal == want {
+				return c, true
+			}
+		}
+	}
+	return phase2Choice{}, false
+}
+
+// bundled says whether several proposals have this number: they would have to be accepted all together (RFC 2408 section 4.2).
+func bundled(offer *wire.SA, number uint8) bool {
+	n := 0
+	for _, p := range offer.Proposals {
+		if p.Number == number {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// explainPhase2 says why an offer was refused.
+func explainPhase2(offer *wire.SA, allowed []Phase2Proposal, terms phase2Terms) Phase2Failed {
+	ev := Phase2Failed{Cause: "no phase 2 proposal in common", Allowed: names(allowed)}
+	var wrongMode, wrongGroup, supported string
+	for _, p := range offer.Proposals {
+		for _, t := range p.Transforms {
+			o := readPhase2(p, t)
+			ev.Offered = appendName(ev.Offered, o.String())
+			switch permitted := slices.Contains(allowed, o.proposal); {
+			case !o.acceptable:
+			case permitted && !o.fits(terms.encapsulated):
+				wrongMode = fmt.Sprintf("encapsulation mode %d", o.mode)
+			case permitted && !terms.pfs(o):
+				wrongGroup = dh.Group(o.group).String()
+			case !permitted && o.proposal.validate() == nil && supported == "":
+				supported = o.proposal.String()
+			}
+		}
+	}
+	switch {
+	case wrongMode != "":
+		ev.Hint = "the client asks for " + wrongMode + ", which does not fit its path: set it to transport mode, with NAT traversal left to itself"
+	case wrongGroup != "":
+		ev.Hint = "allow PFS with group " + wrongGroup + ", or switch PFS off in the client"
+	case supported != "":
+		ev.Hint = "allow " + supported + " in phase 2, or change the settings of the client"
+	default:
+		ev.Hint = "the client offers only algorithms that are not supported: enable AES with SHA-1 or SHA-2 for ESP there"
+	}
+	return ev
+}
+
+func espName(id uint8) string {
+	switch id {
+	case 2:
+		return "des"
+	case 3:
+		return "3des"
+	case 7:
+		return "blowfish"
+	case 11:
+		return "null"
+	case 13:
+		return "aesctr"
+	case 18:
+		return "aesgcm8"
+	case 19:
+		return "aesgcm12"
+	}
+	return fmt.Sprintf("esp%d", id)
+}
+
+func integrityName(n uint64) string {
+	switch n {
+	case 0:
+		return "noauth"
+	case 1:
+		return "md5"
+	}
+	return Integrity(n & 0xffff).String()
+}

@@ -1,0 +1,179 @@
+package ikev1
+
+import (
+	"container/list"
+	"net/netip"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
+)
+
+// saState is the state of an ISAKMP SA, named by what it waits for.
+type saState uint8
+
+const (
+	awaitMessage3 saState = iota + 1 // message 2 was sent
+	awaitDH                          // message 3 came, its Diffie-Hellman is being computed
+	awaitMessage5                    // message 4 was sent
+	established                      // message 6 was sent
+	dead                             // removed; only pending actions still point here
+)
+
+// isakmpSA is an ISAKMP SA, or a Main Mode on the way to one.
+type isakmpSA struct {
+	name   cookies
+	serial uint64
+	state  saState
+	timer  timer
+
+	local, remote netip.AddrPort
+	encapsulated  bool
+
+	// initiation is where message 1 came from; a late copy of it is recognised by that as long as the SA lives.
+	initiation initiation
+	halfOpen   bool
+	unproved   *list.Element
+
+	proposal Phase1Proposal
+	lifetime time.Duration
+	peer     peerFeatures
+
+	handshake *handshake // nil once established
+	cache     exchangeCache
+
+	// keys, cbc and iv exist from message 4 on. iv is that of the next Main Mode message, and after phase 1 the last block
+	// of it, from which the IVs of later exchanges come.
+	keys keymat.Keys
+	cbc  keymat.CBC
+	iv   []byte
+
+	// The rest belongs to an established SA.
+	client  *client
+	expires time.Time
+	quick   map[uint32]*quickMode
+	usedIDs []uint32
+	dpd     deadPeerDetection
+}
+
+// newSA makes the SA that answers a message 1. It draws a cookie that is not zero and not in use.
+func (e *Engine) newSA(d Datagram, initiator wire.Cookie) (*isakmpSA, error) {
+	name := cookies{i: initiator}
+	for name.r == (wire.Cookie{}) || e.sas[name] != nil {
+		b, err := e.random(len(name.r))
+		if err != nil {
+			return nil, err
+		}
+		name.r = wire.Cookie(b)
+	}
+	e.lastSA++
+	sa := &isakmpSA{
+		name: name, serial: e.lastSA, state: awaitMessage3,
+		local: d.Local, remote: d.Remote, encapsulated: d.Encapsulated,
+		initiation: initiation{d.Local, d.Remote, initiator},
+		handshake:  &handshake{},
+	}
+	sa.timer.owner = sa
+	e.sas[name] = sa
+	e.initiated[sa.initiation] = sa
+	e.halfOpen.add(sa)
+	e.timers.set(&sa.timer, e.now.Add(e.cfg.HalfOpenTimeout))
+	return sa, nil
+}
+
+// find returns the SA of a message, nil if there is none between these two addresses. Ports may differ: a client floats, and
+// NATs rebind.
+func (e *Engine) find(d Datagram, h wire.Header) *isakmpSA {
+	sa := e.sas[cookies{h.InitiatorCookie, h.ResponderCookie}]
+	if sa == nil || sa.local.Addr() != d.Local.Addr() || sa.remote.Addr() != d.Remote.Addr() {
+		return nil
+	}
+	return sa
+}
+
+// dropSA forgets sa with its unfinished exchanges and overwrites its keys. Children that are established stay; a client that
+// has nothing left is gone.
+func (e *Engine) dropSA(sa *isakmpSA, reason string) {
+	if sa.state == dead {
+		return
+	}
+	// A Diffie-Hellman that is being computed still uses the secret; it is destroyed when the result comes.
+	if sa.handshake != nil && sa.state != awaitDH {
+		sa.handshake.destroy()
+	}
+	sa.state = dead
+	e.timers.set(&sa.timer, time.Time{})
+	e.halfOpen.remove(sa)
+	delete(e.sas, sa.name)
+	if e.initiated[sa.initiation] == sa {
+		delete(e.initiated, sa.initiation)
+	}
+	for _, q := range sa.quickModes() {
+		e.dropQuickMode(q, reason)
+	}
+	sa.keys.Zero()
+	keymat.Zero(sa.iv)
+	if sa.client != nil {
+		sa.client.removeSA(sa)
+		e.rearmNewest(sa.client)
+		e.reap(sa.client, reason)
+	}
+}
+
+// expire is the end of a handshake, of the life of an SA, or the time for dead peer detection.
+func (sa *isakmpSA) expire(e *Engine) {
+	switch {
+	case sa.state != established:
+		if hs := sa.handshake; hs.message5Bad == 0 && sa.state == awaitMessage5 && e.answers.allow(e.now, answersPerSec) {
+			e.emit(Phase1Failed{
+				Local: sa.local, Remote: sa.remote, Cause: "message 5 did not arrive",
+				Hint: "if this client is behind a NAT, UDP port 4500 has to reach this server; the client may also have refused message 4",
+			})
+		}
+		e.dropSA(sa, "handshake timed out")
+	case !e.now.Before(sa.expires):
+		e.dropSA(sa, "ISAKMP SA expired")
+	default:
+		e.checkPeer(sa)
+	}
+}
+
+// rearm sets the timer of an established SA.
+func (e *Engine) rearm(sa *isakmpSA) {
+	if sa.state == established {
+		e.timers.set(&sa.timer, earliest(sa.expires, e.dpdDeadline(sa)))
+	}
+}
+
+// used says whether a message ID has been seen in sa, within the memory of it.
+func (sa *isakmpSA) used(id uint32) bool {
+	for _, u := range sa.usedIDs {
+		if u == id {
+			return true
+		}
+	}
+	return false
+}
+
+// use remembers a message ID.
+func (sa *isakmpSA) use(id uint32) {
+	if len(sa.usedIDs) == maxUsedIDs {
+		sa.usedIDs = append(sa.usedIDs[:0], sa.usedIDs[1:]...)
+	}
+	sa.usedIDs = append(sa.usedIDs, id)
+}
+
+// newMessageID draws the ID of an exchange that we begin.
+func (e *Engine) newMessageID(sa *isakmpSA) (uint32, error) {
+	for {
+		b, err := e.random(4)
+		if err != nil {
+			return 0, err
+		}
+		id := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+		if id != 0 && !sa.used(id) && sa.quick[id] == nil {
+			sa.use(id)
+			return id, nil
+		}
+	}
+}
