@@ -25,7 +25,7 @@ type Env struct {
 	Terminal bool // Out is a terminal
 	Version  control.Version
 	Serve    ServeFunc
-	Doctor   DoctorFunc
+	Doctor   DoctorFunc // nil: there is no such command
 }
 
 // Run runs one command line, without the name of the program, and returns the exit code.
@@ -45,7 +45,10 @@ func IsTerminal(f *os.File) bool {
 func newRoot(env *Env) *cobra.Command {
 	g := &globals{env: env}
 	root := group("l2tpctl", "L2TP/IPsec concentrator for Linux",
-		newServe(g), newCheck(g), newDoctor(g), newTunnel(g), newSession(g), newSA(g), newStats(g), newVersion(g))
+		newServe(g), newCheck(g), newTunnel(g), newSession(g), newSA(g), newStats(g), newVersion(g))
+	if env.Doctor != nil {
+		root.AddCommand(newDoctor(g))
+	}
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
