@@ -34,7 +34,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		"zz: 1", "ike: {zz: 1}", "ike: {keys: [{zz: 1}]}", "users: [{zz: 1}]", "ppp: {zz: 1}", "l2tp: {zz: 1}", "slots: {zz: 1}", "control: {zz: 1}", "log: {zz: 1}",
 	} {
 		for _, key := range knownKeys(t, text) {
-			if !regexp.MustCompile("(`(\\w+\\.)?"+key+"`|### (.*, )?"+key+"\\b)").Match(doc) {
+			if !regexp.MustCompile("(`(\\w+\\.)?" + key + "`|### (.*, )?" + key + "\\b)").Match(doc) {
 				t.Errorf("docs/configuration.md has no %s (of %s)", key, text)
 			}
 			if !regexp.MustCompile(`(?m)^[\s#-]*` + key + `:`).Match(reference) {
