@@ -22,7 +22,7 @@ func Binary(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("find the repository: %w", err)
 	}
 	root := filepath.Dir(string(bytes.TrimSpace(module)))
-	path := filepath.Join(root, "build", "l2tpctl")
+	path := filepath.Join(root, "bin", "l2tpctl")
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "./cmd/l2tpctl")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

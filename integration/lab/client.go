@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -220,18 +223,25 @@ func (c *Client) tell(command string) error {
 	return nil
 }
 
-// killAll ends all of the client's programs at once, without a word to the server.
-func (c *Client) killAll() error {
+// programs returns the ids of the client's processes, the holder's not among them.
+func (c *Client) programs() ([]int, error) {
 	pids, err := processesIn("mnt", fmt.Sprintf("/proc/%d/ns/mnt", c.holder.PID()))
 	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(pids, func(pid int) bool { return pid == c.holder.PID() }), nil
+}
+
+// killAll ends all of the client's programs at once, without a word to the server.
+func (c *Client) killAll() error {
+	pids, err := c.programs()
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the holder has gone already, and with it the namespace
 	}
 	for _, pid := range pids {
-		if pid != c.holder.PID() {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
+		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	return nil
+	return err
 }
 
 func lastLines(text string, n int) string {

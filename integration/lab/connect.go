@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -118,6 +120,32 @@ func (c *Client) Vanish() error {
 		return err
 	}
 	return c.Batch("link set eth0 down")
+}
+
+// Restart starts a client anew that vanished or lost its server: with fresh programs and no SAs.
+func (c *Client) Restart(ctx context.Context) error {
+	if err := c.killAll(); err != nil {
+		return err
+	}
+	err := Until(ctx, 20*time.Second, c.Name+": old programs gone", func() error {
+		pids, err := c.programs()
+		if err == nil && len(pids) > 0 {
+			err = fmt.Errorf("there are %v", pids)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, stale := range []string{"charon.ctl", "charon.pid", "starter.charon.pid", "xl2tpd.pid", "xl2tpd.control"} {
+		if err := os.Remove(filepath.Join(c.dir, "run", stale)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: remove what is stale: %w", c.Name, err)
+		}
+	}
+	if err := c.Batch("link set eth0 up", "xfrm state flush", "xfrm policy flush"); err != nil {
+		return err
+	}
+	return c.Start(ctx)
 }
 
 // CharonSays waits until strongSwan's log contains text that was written after the mark of LogMark.

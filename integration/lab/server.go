@@ -6,9 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/l2tpctl/l2tpctl/internal/control"
 )
 
 // Server is the program under test in a namespace of its own.
@@ -88,60 +87,36 @@ func query[T any](ctx context.Context, s *Server, args ...string) (T, error) {
 	return result, nil
 }
 
-// Tunnel is what the tests read of `tunnel list -o json`.
-type Tunnel struct {
-	ID       uint16 `json:"id"`
-	PeerID   uint16 `json:"peer_id"`
-	State    string `json:"state"`
-	Peer     string `json:"peer"`
-	PeerName string `json:"peer_name"`
-	Identity string `json:"identity"`
-	NATT     bool   `json:"nat_t"`
-	IKE      string `json:"ike_proposal"`
-	ESP      string `json:"esp_proposal"`
-	RxBytes  uint64 `json:"rx_bytes"`
-	TxBytes  uint64 `json:"tx_bytes"`
-}
-
-// Session is what the tests read of `session list -o json`.
-type Session struct {
-	ID        uint16 `json:"id"`
-	TunnelID  uint16 `json:"tunnel_id"`
-	State     string `json:"state"`
-	User      string `json:"user"`
-	IP        string `json:"ip"`
-	Peer      string `json:"peer"`
-	Interface string `json:"interface"`
-	Auth      string `json:"auth"`
-	RxBytes   uint64 `json:"rx_bytes"`
-	TxBytes   uint64 `json:"tx_bytes"`
-}
-
 // Tunnels asks the daemon for its tunnels.
-func (s *Server) Tunnels(ctx context.Context) ([]Tunnel, error) {
-	return query[[]Tunnel](ctx, s, "tunnel", "list")
+func (s *Server) Tunnels(ctx context.Context) ([]control.Tunnel, error) {
+	return query[[]control.Tunnel](ctx, s, "tunnel", "list")
 }
 
 // Sessions asks the daemon for its sessions.
-func (s *Server) Sessions(ctx context.Context) ([]Session, error) {
-	return query[[]Session](ctx, s, "session", "list")
+func (s *Server) Sessions(ctx context.Context) ([]control.Session, error) {
+	return query[[]control.Session](ctx, s, "session", "list")
 }
 
 // SAs asks the daemon for its SAs.
-func (s *Server) SAs(ctx context.Context) ([]map[string]any, error) {
-	return query[[]map[string]any](ctx, s, "sa", "list")
+func (s *Server) SAs(ctx context.Context) ([]control.SA, error) {
+	return query[[]control.SA](ctx, s, "sa", "list")
+}
+
+// Stats asks the daemon for its counters.
+func (s *Server) Stats(ctx context.Context) (control.Stats, error) {
+	return query[control.Stats](ctx, s, "stats")
 }
 
 // SessionOf returns the session of a user once it is up.
-func (s *Server) SessionOf(ctx context.Context, user string) (Session, error) {
-	var found Session
+func (s *Server) SessionOf(ctx context.Context, user string) (control.Session, error) {
+	var found control.Session
 	err := Until(ctx, 20*time.Second, "session of "+user, func() error {
 		sessions, err := s.Sessions(ctx)
 		if err != nil {
 			return err
 		}
 		for _, session := range sessions {
-			if session.User == user && session.IP != "" {
+			if session.User == user && session.IP.IsValid() {
 				found = session
 				return nil
 			}
@@ -194,26 +169,4 @@ func (s *Server) IO() (read, written uint64, err error) {
 		}
 	}
 	return read, written, nil
-}
-
-// Get reads a resource of the control API.
-func (s *Server) Get(ctx context.Context, path string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control"+path, nil)
-	if err != nil {
-		return nil, fmt.Errorf("make a request: %w", err)
-	}
-	client := http.Client{Transport: &http.Transport{DialContext: dialUnix(s.Socket()), DisableKeepAlives: true}}
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("ask the daemon: %w", err)
-	}
-	defer response.Body.Close()
-	return io.ReadAll(response.Body)
-}
-
-func dialUnix(path string) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var dialer net.Dialer
-		return dialer.DialContext(ctx, "unix", path)
-	}
 }

@@ -1,0 +1,164 @@
+//go:build integration
+
+package integration
+
+import (
+	"testing"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/integration/lab"
+)
+
+// TestSmoke is the shortest proof of the main job: one client up, pings both ways, down, nothing left.
+func TestSmoke(t *testing.T) {
+	f := setUp(t, config("", "alice"))
+	alice := f.home("alice")
+	session := f.connect(alice)
+	f.pings(alice.Namespace, inner)
+	f.pings(f.Server.Namespace, session.IP)
+	f.must(alice.Disconnect(f.ctx))
+	f.empty(30 * time.Second)
+	f.stopped()
+}
+
+func TestOneClientWithoutNAT(t *testing.T) {
+	f := setUp(t, config("", "alice"))
+	alice := f.public("alice")
+	session := f.connect(alice)
+	tunnels, err := f.Server.Tunnels(f.ctx)
+	f.must(err)
+	if len(tunnels) != 1 || tunnels[0].NATT || tunnels[0].IKEProposal != "aes256-sha256-modp2048" || tunnels[0].ESPProposal != "aes256-sha1" {
+		t.Errorf("tunnel list: %+v", tunnels)
+	}
+	f.passesTraffic(alice, session)
+	f.must(alice.Disconnect(f.ctx))
+	f.empty(15 * time.Second)
+	f.stopped()
+}
+
+func TestOneClientBehindNAT(t *testing.T) {
+	f := setUp(t, config("", "alice"))
+	alice := f.home("alice")
+	session := f.connect(alice)
+	tunnels, err := f.Server.Tunnels(f.ctx)
+	f.must(err)
+	if len(tunnels) != 1 || !tunnels[0].NATT || tunnels[0].Peer.Addr() != lab.NATAddress {
+		t.Errorf("tunnel list: %+v", tunnels)
+	}
+	f.passesTraffic(alice, session)
+	sas, err := f.Server.SAs(f.ctx)
+	f.must(err)
+	if len(sas) != 2 {
+		t.Errorf("there are %d SAs, want 2: %+v", len(sas), sas)
+	}
+	for _, sa := range sas {
+		if sa.Bytes == 0 || sa.Encapsulation == "" {
+			t.Errorf("SA without traffic or encapsulation: %+v", sa)
+		}
+	}
+	f.must(alice.Disconnect(f.ctx))
+	f.empty(15 * time.Second)
+	f.stopped()
+}
+
+func TestIPv6Outside(t *testing.T) {
+	f := setUp(t, config("", "alice"))
+	o := options("alice")
+	o.Server = lab.ServerAddress6
+	alice := f.started(f.PublicClient("alice", o))
+	session := f.connect(alice)
+	if !session.Peer.Addr().Is6() {
+		t.Errorf("the session's peer is %v, want an IPv6 address", session.Peer)
+	}
+	f.passesTraffic(alice, session)
+	f.must(alice.Disconnect(f.ctx))
+	f.empty(15 * time.Second)
+	f.stopped()
+}
+
+// TestTwoBehindOneNAT has two clients with the same outer address and the same inner UDP source port.
+func TestTwoBehindOneNAT(t *testing.T) {
+	f := setUp(t, config("", "alice", "bob"))
+	alice, bob := f.home("alice"), f.home("bob")
+	ofAlice, ofBob := f.connect(alice), f.connect(bob)
+	if ofAlice.Peer.Addr() != ofBob.Peer.Addr() || ofAlice.TunnelID == ofBob.TunnelID || ofAlice.IP == ofBob.IP {
+		t.Errorf("sessions: %+v, %+v", ofAlice, ofBob)
+	}
+	f.passesTraffic(alice, ofAlice)
+	f.passesTraffic(bob, ofBob)
+
+	towardsServer, err := alice.PingContinuously(inner)
+	f.must(err)
+	towardsAlice, err := f.Server.PingContinuously(ofAlice.IP)
+	f.must(err)
+	f.pings(bob.Namespace, inner)
+	f.must(bob.Disconnect(f.ctx))
+	f.must(lab.Until(f.ctx, 15*time.Second, "bob's session is gone", func() error { return f.onlySession("alice") }))
+	f.connect(bob)
+	f.pings(bob.Namespace, inner)
+	f.must(bob.Disconnect(f.ctx))
+	for _, stream := range []*lab.PingStream{towardsServer, towardsAlice} {
+		pings, err := stream.Stop()
+		f.must(err)
+		if pings.Lost() > 0 || pings.Sent < 20 {
+			t.Errorf("while bob came and went alice lost %d of %d pings", pings.Lost(), pings.Sent)
+		}
+	}
+	f.must(alice.Disconnect(f.ctx))
+	f.empty(15 * time.Second)
+	f.stopped()
+}
+
+// TestChecksums has one client that sends UDP checksums and one that does not, with the same outer address.
+func TestChecksums(t *testing.T) {
+	f := setUp(t, config("", "with", "without"))
+	with := options("with")
+	with.Checksums = true
+	sending, bare := f.started(f.HomeClient("with", with)), f.home("without")
+	for _, c := range []*lab.Client{sending, bare} {
+		f.passesTraffic(c, f.connect(c))
+	}
+	for _, c := range []*lab.Client{sending, bare} {
+		f.must(c.Disconnect(f.ctx))
+	}
+	f.empty(15 * time.Second)
+}
+
+// TestMasqueradeOnServer has the rules on the server that usually break several clients behind one NAT: connection tracking that drops what
+// it does not know and a masquerade of everything.
+func TestMasqueradeOnServer(t *testing.T) {
+	f := setUp(t, config("", "alice", "bob"))
+	f.must(f.Server.Nft(`table ip operator {
+	chain postrouting {
+		type nat hook postrouting priority 100
+		masquerade
+	}
+	chain input {
+		type filter hook input priority 0
+		ct state invalid drop
+	}
+	chain output {
+		type filter hook output priority 0
+		ct state invalid drop
+	}
+}`))
+	alice, bob := f.home("alice"), f.home("bob")
+	ofAlice, ofBob := f.connect(alice), f.connect(bob)
+	f.passesTraffic(alice, ofAlice)
+	f.passesTraffic(bob, ofBob)
+	f.passesTraffic(alice, ofAlice)
+	f.must(alice.Disconnect(f.ctx))
+	f.must(bob.Disconnect(f.ctx))
+	f.empty(15 * time.Second)
+}
+
+// TestSourcePortOtherThan1701 is a client that, like phones do, speaks L2TP from another port.
+func TestSourcePortOtherThan1701(t *testing.T) {
+	f := setUp(t, config("", "alice"))
+	o := options("alice")
+	o.SourcePort, o.AnyPort = 51701, true
+	alice := f.started(f.HomeClient("alice", o))
+	f.passesTraffic(alice, f.connect(alice))
+	f.must(alice.Disconnect(f.ctx))
+	f.empty(15 * time.Second)
+}

@@ -1,0 +1,116 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/integration/lab"
+)
+
+// quick makes the daemon notice dead peers soon.
+var quick = fmt.Sprintf("ike:\n  psk: %q\n  dpd_interval: 2s\n  dpd_timeout: 6s\nl2tp:\n  hello_interval: 5s\nppp:\n  echo_interval: 1s\n  echo_failures: 3\n", psk)
+
+func TestClientVanishes(t *testing.T) {
+	f := setUp(t, config(quick, "alice", "bob"))
+	alice, bob := f.public("alice"), f.home("bob")
+	f.connect(alice)
+	ofBob := f.connect(bob)
+	f.must(alice.Vanish())
+	f.must(lab.Until(f.ctx, 60*time.Second, "alice is given up", func() error { return f.onlySession("bob") }))
+	f.passesTraffic(bob, ofBob)
+	f.must(bob.Disconnect(f.ctx))
+	f.empty(30 * time.Second)
+	f.must(alice.Restart(f.ctx))
+	f.passesTraffic(alice, f.connect(alice))
+	f.must(alice.Disconnect(f.ctx))
+	f.empty(15 * time.Second)
+	f.stopped()
+}
+
+// TestServerStops has the daemon say goodbye to its clients.
+func TestServerStops(t *testing.T) {
+	f := setUp(t, config("", "alice", "bob"))
+	alice, bob := f.home("alice"), f.public("bob")
+	type marks struct{ charon, xl2tpd int64 }
+	at := map[*lab.Client]marks{}
+	for _, c := range []*lab.Client{alice, bob} {
+		f.connect(c)
+		charon, xl2tpd := c.LogMarks()
+		at[c] = marks{charon, xl2tpd}
+	}
+	f.stopped()
+	for c, mark := range at {
+		f.must(c.CharonSays(f.ctx, mark.charon, "received DELETE for IKE_SA"))
+		f.must(c.TunnelSays(f.ctx, mark.xl2tpd, "Connection closed to"))
+		f.must(c.WaitDown(f.ctx))
+	}
+}
+
+// TestKilledServer kills the daemon with two clients; the next start removes what it left, and clients can connect again.
+func TestKilledServer(t *testing.T) {
+	f := setUp(t, config("", "alice", "bob"))
+	clients := []*lab.Client{f.home("alice"), f.home("bob")}
+	for _, c := range clients {
+		f.connect(c)
+	}
+	f.Server.Process.Kill()
+	left, err := f.Server.Residue(f.ctx, true)
+	f.must(err)
+	if len(left) == 0 {
+		t.Error("a killed daemon left nothing behind: this test tests nothing")
+	}
+	f.must(f.Server.Start(f.ctx))
+	f.must(f.Server.WaitClean(f.ctx, 10*time.Second, false))
+	for _, c := range clients {
+		f.must(c.Restart(f.ctx))
+		f.passesTraffic(c, f.connect(c))
+		f.must(c.Disconnect(f.ctx))
+	}
+	f.empty(15 * time.Second)
+	f.stopped()
+}
+
+// TestOperatorDisconnects ends one client by its session and another by its tunnel.
+func TestOperatorDisconnects(t *testing.T) {
+	f := setUp(t, config("", "alice", "bob"))
+	alice, bob := f.home("alice"), f.home("bob")
+	ofAlice, ofBob := f.connect(alice), f.connect(bob)
+	_, err := f.Server.CLI(f.ctx, "session", "disconnect", ofAlice.ID)
+	f.must(err)
+	f.must(alice.WaitDown(f.ctx))
+	f.must(lab.Until(f.ctx, 15*time.Second, "alice's session is gone", func() error { return f.onlySession("bob") }))
+	f.pings(bob.Namespace, inner)
+	_, err = f.Server.CLI(f.ctx, "tunnel", "close", fmt.Sprint(ofBob.TunnelID))
+	f.must(err)
+	f.must(bob.WaitDown(f.ctx))
+	f.empty(15 * time.Second)
+	f.stopped()
+}
+
+// TestRedialInsideSA hangs up and dials again without a new Quick Mode: the next tunnel uses the same slot.
+func TestRedialInsideSA(t *testing.T) {
+	f := setUp(t, config("", "alice"))
+	alice := f.home("alice")
+	first := f.connect(alice)
+	f.must(alice.HangUp(f.ctx))
+	f.must(lab.Until(f.ctx, 15*time.Second, "the first session is gone", func() error {
+		sessions, err := f.Server.Sessions(f.ctx)
+		if err == nil && len(sessions) > 0 {
+			err = fmt.Errorf("the sessions are %+v", sessions)
+		}
+		return err
+	}))
+	_, err := alice.Dial(f.ctx)
+	f.must(err)
+	second, err := f.Server.SessionOf(f.ctx, "alice")
+	f.must(err)
+	if first.TunnelID != second.TunnelID {
+		t.Errorf("the slot changed from %d to %d inside one SA", first.TunnelID, second.TunnelID)
+	}
+	f.passesTraffic(alice, second)
+	f.must(alice.Disconnect(f.ctx))
+	f.empty(15 * time.Second)
+}

@@ -1,0 +1,167 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/integration/lab"
+	"github.com/l2tpctl/l2tpctl/internal/control"
+)
+
+const psk = "the key of the integration tests"
+
+// inner is the server's address in the tunnels.
+var inner = netip.MustParseAddr("10.99.0.1")
+
+func password(user string) string { return "password of " + user }
+
+// config returns a configuration in which the users may log in; extra are further sections. Sections that a test wants to have its
+// own way are given as a whole in extra.
+func config(extra string, users ...string) string {
+	var b strings.Builder
+	for _, section := range []struct{ name, text string }{
+		{"ike:", fmt.Sprintf("ike:\n  psk: %q\n", psk)},
+		{"pool:", "pool: 10.99.0.0/24\n"},
+		{"log:", "log:\n  level: debug\n"},
+	} {
+		if !strings.Contains("\n"+extra, "\n"+section.name) {
+			b.WriteString(section.text)
+		}
+	}
+	b.WriteString("users:\n")
+	for _, user := range users {
+		fmt.Fprintf(&b, "  - name: %s\n    password: %q\n", user, password(user))
+	}
+	return b.String() + extra
+}
+
+func options(user string) lab.ClientOptions {
+	return lab.ClientOptions{PSK: psk, User: user, Password: password(user)}
+}
+
+// fixture is a scene with a running server, which is gone and has left nothing behind when the test has ended.
+type fixture struct {
+	*lab.Scene
+	t   *testing.T
+	ctx context.Context
+}
+
+func setUp(t *testing.T, config string) *fixture {
+	t.Helper()
+	if unavailable != nil {
+		t.Skip(unavailable)
+	}
+	scene, err := lab.NewScene(os.Getenv(lab.BinaryVariable), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{Scene: scene, t: t, ctx: t.Context()}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(scene.Logs(40))
+		}
+		if err := scene.Close(); err != nil {
+			t.Errorf("close the lab: %v", err)
+		}
+	})
+	f.must(scene.Server.Start(f.ctx))
+	return f
+}
+
+func (f *fixture) must(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// started makes a client's programs run.
+func (f *fixture) started(c *lab.Client, err error) *lab.Client {
+	f.t.Helper()
+	f.must(err)
+	f.must(c.Start(f.ctx))
+	return c
+}
+
+func (f *fixture) home(user string) *lab.Client {
+	f.t.Helper()
+	return f.started(f.HomeClient(user, options(user)))
+}
+
+func (f *fixture) public(user string) *lab.Client {
+	f.t.Helper()
+	return f.started(f.PublicClient(user, options(user)))
+}
+
+// connect connects a client and returns its session at the server.
+func (f *fixture) connect(c *lab.Client) control.Session {
+	f.t.Helper()
+	address, err := c.Connect(f.ctx)
+	f.must(err)
+	session, err := f.Server.SessionOf(f.ctx, c.Options.User)
+	f.must(err)
+	if session.IP != address {
+		f.t.Errorf("the client has the address %v, the server says %v", address, session.IP)
+	}
+	return session
+}
+
+// passesTraffic pings through a session in both directions and sends TCP.
+func (f *fixture) passesTraffic(c *lab.Client, session control.Session) {
+	f.t.Helper()
+	f.pings(c.Namespace, inner)
+	f.pings(f.Server.Namespace, session.IP)
+	result, err := c.Iperf(f.ctx, f.Server.Namespace, inner, time.Second, false)
+	f.must(err)
+	if result.Bytes == 0 {
+		f.t.Errorf("%s: TCP moved nothing", c.Name)
+	}
+}
+
+// pings expects every one of some echo requests to be answered.
+func (f *fixture) pings(from *lab.Namespace, to netip.Addr) {
+	f.t.Helper()
+	pings, err := from.Ping(f.ctx, to, 10)
+	f.must(err)
+	if pings.Lost() > 0 {
+		f.t.Errorf("ping from %s to %v: %d of %d lost", from.Name, to, pings.Lost(), pings.Sent)
+	}
+}
+
+// silent expects not one of some echo requests to be answered.
+func (f *fixture) silent(from *lab.Namespace, to netip.Addr, options ...string) {
+	f.t.Helper()
+	pings, err := from.Ping(f.ctx, to, 5, append([]string{"-W", "1"}, options...)...)
+	f.must(err)
+	if pings.Received > 0 {
+		f.t.Errorf("ping from %s to %v %v: %d answers, want none", from.Name, to, options, pings.Received)
+	}
+}
+
+// empty waits until the daemon and the kernel know of no client any more.
+func (f *fixture) empty(limit time.Duration) {
+	f.t.Helper()
+	f.must(f.Server.WaitEmpty(f.ctx, limit))
+	f.must(f.Server.WaitClean(f.ctx, limit, false))
+}
+
+// stopped stops the daemon and expects the kernel to be as it was before it started.
+func (f *fixture) stopped() {
+	f.t.Helper()
+	f.must(f.Server.Stop())
+	f.must(f.Server.WaitClean(f.ctx, 10*time.Second, true))
+}
+
+func (f *fixture) stats() control.Stats {
+	f.t.Helper()
+	stats, err := f.Server.Stats(f.ctx)
+	f.must(err)
+	return stats
+}

@@ -1,0 +1,261 @@
+//go:build kernel
+
+package ppp
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/internal/pool"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
+	"github.com/l2tpctl/l2tpctl/pkg/pppd"
+)
+
+const (
+	marker        = "l2tpctl-test"
+	patience      = 20 * time.Second
+	ourTunnel     = 16384
+	clientTunnel  = 100
+	ourPort       = 16384
+	clientPort    = 17011
+	localIP       = "10.9.0.1"
+	clientAddress = "192.0.2.33"
+)
+
+// bench is a concentrator's PPP side and a tunnel to a client on the same machine.
+type bench struct {
+	t        *testing.T
+	aaa      *aaa.Server
+	launcher *pppd.Launcher
+	events   chan aaa.Event
+
+	mu       sync.Mutex
+	sessions int
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	r, err := pool.ParseRange("10.9.0.0/22")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := pool.New([]pool.Range{r}, netip.MustParseAddr(localIP))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, events: make(chan aaa.Event, 4096)}
+	b.aaa, err = aaa.New(aaa.Config{
+		Pool: p,
+		Users: []aaa.User{
+			{Name: "alice", Password: "wonderland"},
+			{Name: "bob", Password: "builder", Address: netip.MustParseAddr("10.9.9.9")},
+			{Name: "jürgen", Password: "pässwörd"},
+		},
+		Notify: func(e aaa.Event) { b.events <- e },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.aaa.Stop)
+	b.launcher, err = pppd.NewLauncher(pppd.LauncherConfig{
+		Marker: marker, Radius: pppd.Radius{Server: b.aaa.Addr(), Secret: b.aaa.Secret()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.close)
+
+	c, err := l2tpnl.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	for _, e := range []struct{ id, peer, port, peerPort int }{
+		{ourTunnel, clientTunnel, ourPort, clientPort}, {clientTunnel, ourTunnel, clientPort, ourPort},
+	} {
+		lo := net.IPv4(127, 0, 0, 1)
+		udp, err := net.DialUDP("udp4", &net.UDPAddr{IP: lo, Port: e.port}, &net.UDPAddr{IP: lo, Port: e.peerPort})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { udp.Close() })
+		raw, err := udp.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = raw.Control(func(fd uintptr) {
+			// The tunnel of the test before goes away in its own time.
+			eventually(t, "create a tunnel", func() (string, bool) {
+				err := c.CreateTunnel(l2tpnl.Tunnel{ID: uint32(e.id), PeerID: uint32(e.peer), FD: int(fd)})
+				return fmt.Sprint(err), err == nil
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.DeleteTunnel(uint32(e.id)) })
+	}
+	return b
+}
+
+func (b *bench) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := b.launcher.Close(ctx); err != nil {
+		b.t.Error(err)
+	}
+}
+
+// link is one session seen from both ends.
+type link struct {
+	server    *pppd.Process
+	nas       string
+	iface     string
+	client    *exec.Cmd
+	ended     chan error
+	clientLog *lockedBuffer
+	serverLog *lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// clientScript gives the client's pppd files of its own; its arguments follow.
+const clientScript = `mount -t tmpfs none /etc/ppp && mount -t tmpfs none /run && exec /usr/sbin/pppd "$@"`
+
+// connect opens a session, and starts both ends.
+func (b *bench) connect(methods pppd.Auth, user, password string, clientOptions ...string) *link {
+	b.t.Helper()
+	b.mu.Lock()
+	b.sessions++
+	id := uint16(b.sessions)
+	b.mu.Unlock()
+	l := &link{
+		nas: aaa.NewNASID(), iface: fmt.Sprintf("l2t%d-%d", ourTunnel, id), ended: make(chan error, 1),
+		clientLog: &lockedBuffer{}, serverLog: &lockedBuffer{},
+	}
+	if err := b.aaa.Open(aaa.Session{NASID: l.nas, PeerAddr: netip.MustParseAddr(clientAddress)}); err != nil {
+		b.t.Fatal(err)
+	}
+	ours, err := l2tpnl.OpenSession(ourTunnel, id, clientTunnel, id+1000)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	theirs, err := l2tpnl.OpenSession(clientTunnel, id+1000, ourTunnel, id)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer theirs.Close()
+	l.server, err = b.launcher.Start(pppd.Session{
+		Name: l.nas, Interface: l.iface, Socket: ours, TunnelID: ourTunnel, SessionID: id,
+		LocalIP: netip.MustParseAddr(localIP), DNS: []netip.Addr{netip.MustParseAddr("10.9.0.53")},
+		Auth: methods, Peer: netip.MustParseAddr(clientAddress),
+		Log: func(line string) { fmt.Fprintln(l.serverLog, line) },
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	l.client = exec.Command("unshare", append([]string{"-m", "sh", "-c", clientScript, "pppd",
+		"nodetach", "noauth", "nopersist", "plugin", "pppol2tp.so", "pppol2tp", "3", "user", user, "password", password,
+		"noipdefault", "usepeerdns", "nodefaultroute", "noccp", "noipv6", "mtu", "1400", "mru", "1400",
+		"ifname", fmt.Sprintf("cli%d", id), "debug", "logfd", "2", "lcp-restart", "1", "lcp-echo-interval", "0",
+	}, clientOptions...)...)
+	l.client.ExtraFiles = []*os.File{theirs}
+	l.client.Stderr = l.clientLog
+	if err := l.client.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	go func() { l.ended <- l.client.Wait() }()
+	b.t.Cleanup(func() { _ = l.client.Process.Kill() })
+	return l
+}
+
+// logs is for failure messages.
+func (l *link) logs() string {
+	return "\n--- our pppd\n" + l.serverLog.String() + "--- the client's pppd\n" + l.clientLog.String()
+}
+
+// event waits for the next event.
+func (b *bench) event(l *link) aaa.Event {
+	b.t.Helper()
+	select {
+	case e := <-b.events:
+		return e
+	case <-time.After(patience):
+		b.t.Fatalf("no event%s", l.logs())
+		return nil
+	}
+}
+
+// ended waits for our pppd.
+func (b *bench) ended(l *link) pppd.Exit {
+	b.t.Helper()
+	select {
+	case <-l.server.Done():
+		return l.server.Wait()
+	case <-time.After(patience):
+		b.t.Fatalf("our pppd does not end%s", l.logs())
+		return pppd.Exit{}
+	}
+}
+
+func eventually(t *testing.T, what string, done func() (string, bool)) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		state, ok := done()
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: still %s", what, state)
+		}
+	}
+}
+
+// tree lists the files under the directories, with their sizes.
+func tree(t *testing.T, dirs ...string) string {
+	t.Helper()
+	var sb strings.Builder
+	for _, d := range dirs {
+		err := filepath.WalkDir(d, func(path string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			i, err := e.Info()
+			if err == nil {
+				fmt.Fprintln(&sb, path, i.Mode(), i.Size())
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sb.String()
+}
