@@ -106,7 +106,7 @@ const (
 	DropHalfOpenMax     DropReason = "half_open_max"      // too many handshakes under way
 	DropHalfOpenPerAddr DropReason = "half_open_per_addr" // too many handshakes under way from this address
 	DropNoPSK           DropReason = "no_psk"             // no pre-shared key for this peer
-	DropNoProposal      DropReason = "no_proposal"        // nothing in common, and the limit of answers is reached
+	DropNoProposal      DropReason = "no_proposal"        // nothing in common
 	DropUnencrypted     DropReason = "unencrypted"        // in the clear where only encrypted messages count
 	DropHash            DropReason = "hash"               // the HASH payload is missing or wrong
 	DropAuthentication  DropReason = "authentication"     // Main Mode message 5 does not prove the pre-shared key

@@ -150,10 +150,10 @@ func (e *Engine) refusePhase1(d Datagram, h wire.Header, offer *wire.SA) {
 	}
 }
 
-// failUnauthenticated reports a failure, or only counts a drop when there have been many in this second.
+// failUnauthenticated counts a drop and explains it, unless there have been many in this second; then it returns false.
 func (e *Engine) failUnauthenticated(d Datagram, reason DropReason, ev Phase1Failed) bool {
+	e.drop(d, reason)
 	if !e.answers.allow(e.now, answersPerSec) {
-		e.drop(d, reason)
 		return false
 	}
 	e.emit(ev)
@@ -264,9 +264,8 @@ func (e *Engine) mainMode5(sa *isakmpSA, d Datagram, h wire.Header) {
 				Local: d.Local, Remote: d.Remote, Cause: "probable PSK mismatch: message 5 does not prove the pre-shared key",
 				Hint: "compare the pre-shared key of the client with the one configured for " + d.Remote.Addr().String(),
 			})
-		} else {
-			e.drop(d, DropAuthentication)
 		}
+		e.drop(d, DropAuthentication)
 		hs.lastBad = sha256.Sum256(d.Payload)
 		return
 	}

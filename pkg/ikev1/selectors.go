@@ -30,7 +30,8 @@ func selectors(ids [][]byte) (echo []wire.Payload, complaint string) {
 			return nil, err.Error()
 		}
 		who := [...]string{"client's", "server's"}[i]
-		if id.Kind != wire.IDIPv4Addr && id.Kind != wire.IDIPv6Addr {
+		// Windows XP names itself by its host name (KB818043).
+		if id.Kind != wire.IDIPv4Addr && id.Kind != wire.IDIPv6Addr && (i == 1 || id.Kind != wire.IDFQDN) {
 			return nil, fmt.Sprintf("the %s identity is of type %d, not an address", who, id.Kind)
 		}
 		if id.Protocol != protocolUDP {
