@@ -15,6 +15,9 @@ import (
 // ikeReceiveBuffer, in octets, holds the first messages of many clients that dial at once, as after a power failure.
 const ikeReceiveBuffer = 4 << 20
 
+// maxReadFailures in a row end the reading of an IKE socket.
+const maxReadFailures = 100
+
 // ikeSocket is one socket of IKE.
 type ikeSocket struct {
 	conn         *net.UDPConn
@@ -81,14 +84,20 @@ func bindHint(err error, port uint16) string {
 func (s *ikeSocket) read(handle func(Datagram)) error {
 	buffer := make([]byte, 1<<16) // the largest that UDP, and UDP_GRO, can give
 	oob := make([]byte, controlSize)
+	failures := 0
 	for {
 		n, oobn, _, remote, err := s.conn.ReadMsgUDPAddrPort(buffer, oob)
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("receive IKE on %s: %w", s.local, err)
+			// A shortage of memory or an interface that goes down passes; what repeats itself does not.
+			if failures++; failures == maxReadFailures {
+				return fmt.Errorf("receive IKE on %s: %w", s.local, err)
+			}
+			continue
 		}
+		failures = 0
 		s.receive(buffer[:n], oob[:oobn], remote, handle)
 	}
 }
