@@ -29,10 +29,11 @@ func (r *lifetimeReader) lifeType(a wire.Attribute) bool {
 	return true
 }
 
-// duration takes the second half of a pair; false: not acceptable.
+// duration takes the second half of a pair; false: not acceptable. Zero is how strongSwan says that it will not rekey, and
+// sets no limit.
 func (r *lifetimeReader) duration(a wire.Attribute) bool {
 	n, ok := a.Uint()
-	if !ok || n == 0 || r.kind == 0 {
+	if !ok || r.kind == 0 {
 		return false
 	}
 	if r.kind == lifeSeconds {
