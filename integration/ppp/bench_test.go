@@ -183,7 +183,7 @@ func (b *bench) connect(methods pppd.Auth, user, password string, clientOptions 
 	}
 	l.client = exec.Command("unshare", append([]string{"-m", "sh", "-c", clientScript, "pppd",
 		"nodetach", "noauth", "nopersist", "plugin", "pppol2tp.so", "pppol2tp", "3", "user", user, "password", password,
-		"noipdefault", "usepeerdns", "nodefaultroute", "noccp", "noipv6", "mtu", "1400", "mru", "1400",
+		"noipdefault", "usepeerdns", "nodefaultroute", "mtu", "1400", "mru", "1400",
 		"ifname", fmt.Sprintf("cli%d", id), "debug", "logfd", "2", "lcp-restart", "1", "lcp-echo-interval", "0",
 	}, clientOptions...)...)
 	l.client.ExtraFiles = []*os.File{theirs}

@@ -72,12 +72,12 @@ func TestSession(t *testing.T) {
 		{"CHAP", pppd.AuthCHAP, "alice", "wonderland", nil, aaa.MethodCHAP, ""},
 		{"MSCHAPv2", pppd.AuthMSCHAPv2, "alice", "wonderland", nil, aaa.MethodMSCHAPv2, ""},
 		{"MSCHAPv2 with a domain", pppd.AuthMSCHAPv2, `HOME\alice`, "wonderland", nil, aaa.MethodMSCHAPv2, ""},
-		{"fixed address", all, "bob", "builder", nil, aaa.MethodMSCHAPv2, "10.9.9.9"},
-		{"CHAP after a refusal", all, "alice", "wonderland", []string{"refuse-mschap-v2"}, aaa.MethodCHAP, ""},
+		{"fixed address", pppd.AuthMSCHAPv2, "bob", "builder", nil, aaa.MethodMSCHAPv2, "10.9.9.9"},
+		{"MSCHAPv2 after a refusal", all, "alice", "wonderland", []string{"refuse-chap"}, aaa.MethodMSCHAPv2, ""},
 		{"PAP after refusals", all, "alice", "wonderland", []string{"refuse-mschap-v2", "refuse-chap"}, aaa.MethodPAP, ""},
 		{"PAP beyond ASCII", pppd.AuthPAP, "jürgen", "pässwörd", nil, aaa.MethodPAP, ""},
-		{"another address asked for", all, "alice", "wonderland", []string{"172.16.0.1:"}, aaa.MethodMSCHAPv2, ""},
-		{"EAP and compression asked for", all, "alice", "wonderland", []string{"ccp", "+ipv6", "mp"}, aaa.MethodMSCHAPv2, ""},
+		{"another address asked for", all, "alice", "wonderland", []string{"172.16.0.1:"}, aaa.MethodCHAP, ""},
+		{"multilink, VJ and IPv6 asked for", pppd.AuthMSCHAPv2, "alice", "wonderland", []string{"mp", "+ipv6", "deflate", "15"}, aaa.MethodMSCHAPv2, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b.t = t

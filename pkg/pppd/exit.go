@@ -27,7 +27,7 @@ const (
 	ExitIdle             = 12
 	ExitConnectTime      = 13
 	ExitPeerDead         = 15 // no answer to LCP echo
-	ExitHangup           = 16
+	ExitHangup           = 16 // the link went away; with L2TP also when the peer hung up
 	ExitAuthToPeerFailed = 19
 )
 
@@ -48,7 +48,7 @@ var reasons = map[int]string{
 	ExitConnectTime:      "the session's time is up",
 	14:                   "callback was negotiated",
 	ExitPeerDead:         "the peer does not answer LCP echo requests",
-	ExitHangup:           "the link was hung up",
+	ExitHangup:           "the link was hung up by the peer",
 	17:                   "a loopback was detected",
 	18:                   "the init script failed",
 	ExitAuthToPeerFailed: "the peer asked us to authenticate and we could not",

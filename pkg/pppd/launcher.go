@@ -104,14 +104,16 @@ func (l *Launcher) Start(s Session) (*Process, error) {
 	if s.Socket != nil {
 		defer s.Socket.Close()
 	}
-	if err := s.check(); err != nil {
-		return nil, fmt.Errorf("start pppd for session %q: %w", s.Name, err)
-	}
+	invalid := s.check()
 	p := &Process{Name: s.Name, Interface: s.Interface, done: make(chan struct{})}
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
 		return nil, ErrClosed
+	}
+	if invalid != nil {
+		l.mu.Unlock()
+		return nil, fmt.Errorf("start pppd for session %q: %w", s.Name, invalid)
 	}
 	if _, ok := l.processes[s.Name]; ok {
 		l.mu.Unlock()

@@ -15,8 +15,9 @@ const (
 	maxLogBuffer = 512
 )
 
-// noise is what every session would say and nobody needs: there is no database on purpose, and no map of ttys.
-var noise = []string{"couldn't open ppp database", "rc_map2id: can't find tty"}
+// noise is what every session would say and nobody needs: there is no database on purpose, no map of ttys, and the plugin
+// prefers our MTU to pppd's own first guess.
+var noise = []string{"couldn't open ppp database", "rc_map2id: can't find tty", "Overriding mtu 1500 ", "Overriding mru 1500 "}
 
 // pump reads lines until the writer is gone and passes on what the rate allows. now is the clock.
 func pump(r io.Reader, now func() time.Time, emit func(string)) {

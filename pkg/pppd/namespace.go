@@ -11,12 +11,18 @@ import (
 
 // enterNamespace gives the calling thread a mount namespace of its own with empty /etc/ppp and /run, and puts into it what
 // every pppd reads. The thread must be locked to its goroutine and must end with it.
+//
+// It also gives it a host name of its own, 127.0.0.1: radius.so looks up the host's name before each request, and waits for
+// the name servers if it is not a plain address.
 func enterNamespace(r Radius) error {
 	if st, err := os.Stat(etcPPP); err != nil || !st.IsDir() {
 		return fmt.Errorf("%s is not a directory: install the ppp package, or create the directory (nothing is written to it)", etcPPP)
 	}
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("create a mount namespace for pppd (this needs CAP_SYS_ADMIN): %w", err)
+	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWUTS); err != nil {
+		return fmt.Errorf("create a mount and a UTS namespace for pppd (this needs CAP_SYS_ADMIN): %w", err)
+	}
+	if err := unix.Sethostname([]byte("127.0.0.1")); err != nil {
+		return fmt.Errorf("name the UTS namespace of pppd: %w", err)
 	}
 	// Slave, not private: nothing goes out, but a file system unmounted on the host, or a network namespace deleted
 	// there, is not kept alive by our copy of its mount.
