@@ -1,0 +1,255 @@
+package ikev1_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
+)
+
+func TestDeletesInAnyOrder(t *testing.T) {
+	for name, order := range map[string]func(w *world, m *mainMode, q *quickMode){
+		"ESP then ISAKMP": func(w *world, m *mainMode, q *quickMode) {
+			w.say(m.peer, m.informational(q.deleteESP()))
+			want(t, len(w.inbound)+len(w.outbound), 0, "the child is gone")
+			w.say(m.peer, m.informational(m.deleteISAKMP()))
+		},
+		"both in one message": func(w *world, m *mainMode, q *quickMode) {
+			w.say(m.peer, m.informational(q.deleteESP(), m.deleteISAKMP()))
+		},
+		"both in one message, ISAKMP twice": func(w *world, m *mainMode, q *quickMode) {
+			w.say(m.peer, m.informational(q.deleteESP(), m.deleteISAKMP(), m.deleteISAKMP(), q.deleteESP()))
+		},
+		"ESP twice": func(w *world, m *mainMode, q *quickMode) {
+			w.say(m.peer, m.informational(q.deleteESP(), q.deleteESP()))
+			w.say(m.peer, m.informational(q.deleteESP()))
+			w.say(m.peer, m.informational(m.deleteISAKMP()))
+		},
+		"ISAKMP alone": func(w *world, m *mainMode, q *quickMode) {
+			w.say(m.peer, m.informational(m.deleteISAKMP()))
+			w.ok(q.agree(w, true)) // children outlive their ISAKMP SA (Apple's rekeying depends on it)
+			want(t, w.client().State, "expired", "only a child is left")
+			w.elapse(2 * time.Hour)
+		},
+		"ISAKMP then ESP": func(w *world, m *mainMode, q *quickMode) {
+			late := m.informational(q.deleteESP())
+			w.say(m.peer, m.informational(m.deleteISAKMP()))
+			w.silent(m.peer, late, "a message of a deleted ISAKMP SA")
+			w.elapse(2 * time.Hour)
+		},
+		"ISAKMP before ESP in one message": func(w *world, m *mainMode, q *quickMode) {
+			w.say(m.peer, m.informational(m.deleteISAKMP(), q.deleteESP()))
+			w.elapse(2 * time.Hour)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			m := w.connect(newPeer(1))
+			order(w, m, w.quick(m, 1))
+			w.take()
+			want(t, len(eventsOf[ikev1.ChildClosed](w)), 1, "the child is closed once")
+			want(t, len(eventsOf[ikev1.ClientGone](w)), 1, "the client is gone once")
+			w.empty("everything was deleted")
+		})
+	}
+}
+
+// TestForeignDelete: a client can delete its own SAs only.
+func TestForeignDelete(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.connect(newPeer(1)), w.connect(newPeer(2))
+	qa, qb := w.quick(a, 1), w.quick(b, 1)
+	w.say(b.peer, b.informational(qa.deleteESP()))
+	w.say(b.peer, b.informational(a.deleteISAKMP()))
+	inbound := qa.deleteESP() // our own SPI instead of the client's
+	inbound.SPIs[0] = binary.BigEndian.AppendUint32(nil, qa.theirs)
+	w.say(b.peer, b.informational(inbound))
+	w.ok(qa.agree(w, true))
+	w.ok(qb.agree(w, true))
+	want(t, len(w.engine.Clients()), 2, "both are there")
+	w.quick(a, 2)
+}
+
+func TestUnauthenticatedInformationals(t *testing.T) {
+	w := newWorld(t)
+	m := w.connect(newPeer(1))
+	q := w.quick(m, 1)
+	payloads := []wire.Payload{q.deleteESP(), m.deleteISAKMP()}
+	rest := wire.AppendChain(nil, payloads...)
+	good := keymat.HashInfo(m.hash, m.keys.SKEYIDa, 77, rest)
+	for i := range good {
+		bad := bytes.Clone(good)
+		bad[i] ^= 0x40
+		want(t, w.silent(m.peer, m.sealedInformational(77, bad, payloads...), "a wrong HASH"), ikev1.DropHash, "the reason")
+	}
+	for _, n := range []int{0, 1, len(good) - 1} {
+		want(t, w.silent(m.peer, m.sealedInformational(77, good[:n], payloads...), "a short HASH"), ikev1.DropHash, "the reason")
+	}
+	want(t, w.silent(m.peer, m.sealedInformational(77, append(bytes.Clone(good), 0), payloads...), "a long HASH"), ikev1.DropHash, "the reason")
+	w.silent(m.peer, m.sealedInformational(78, good, payloads...), "a HASH of another message id")
+
+	h := wire.Header{InitiatorCookie: m.ckyI, ResponderCookie: m.ckyR, Exchange: wire.ExchangeInformational, MessageID: 5}
+	want(t, w.silent(m.peer, wire.Message(h, payloads...), "a Delete in the clear"), ikev1.DropUnencrypted, "the reason")
+	w.silent(m.peer, wire.Message(h, append([]wire.Payload{wire.Hash(good)}, payloads...)...), "a Delete in the clear with a HASH")
+	h.ResponderCookie = wire.Cookie{}
+	w.silent(m.peer, wire.Message(h, payloads...), "a Delete without a responder cookie")
+	stranger := *m.peer
+	stranger.addr = newPeer(99).addr
+	w.silent(&stranger, m.informational(payloads...), "a Delete from another address")
+	w.ok(q.agree(w, true))
+	want(t, w.client().State, "established", "nothing of this counted")
+	w.hangUp(m, q)
+	w.empty("the real Delete counts")
+}
+
+// TestReplayedInformational: a recorded Delete does nothing to what came after it.
+func TestReplayedInformational(t *testing.T) {
+	w := newWorld(t)
+	m := w.connect(newPeer(1))
+	q := w.quick(m, 1)
+	contact := m.informational(m.initialContact())
+	w.say(m.peer, contact)
+	w.ok(q.agree(w, true))
+	q2 := w.quick(m, 2)
+	for range 100 {
+		w.silent(m.peer, contact, "a replayed INITIAL-CONTACT")
+	}
+	w.ok(q2.agree(w, true))
+}
+
+func TestDPDAnswers(t *testing.T) {
+	w := newWorld(t)
+	p := newPeer(1)
+	p.vendorIDs = append(p.vendorIDs, vidDPD)
+	m := w.connect(p)
+	want(t, hasVID(m.vids, vidDPD), true, "DPD was offered and is answered")
+	for sequence := uint32(1000); sequence < 1005; sequence++ {
+		payloads, err := m.openInformational(w.ask(p, m.informational(m.dpd(wire.NotifyRUThere, sequence)), "R-U-THERE is answered"))
+		w.ok(err)
+		n, err := wire.ParseNotification(payloads[0].Body)
+		w.ok(err)
+		want(t, n.Kind, wire.NotifyRUThereAck, "with an acknowledgement")
+		want(t, binary.BigEndian.Uint32(n.Data), sequence, "of the same sequence number")
+		if !bytes.Equal(n.SPI, m.cookies()) || n.Protocol != wire.ProtocolISAKMP || n.DOI != wire.DOIIPsec {
+			t.Errorf("the acknowledgement is %+v", n)
+		}
+	}
+	wrong := m.dpd(wire.NotifyRUThere, 2000)
+	wrong.SPI = make([]byte, 16)
+	w.silent(p, m.informational(wrong), "R-U-THERE about other cookies")
+	short := m.dpd(wire.NotifyRUThere, 2000)
+	short.Data = short.Data[:3]
+	w.silent(p, m.informational(short), "R-U-THERE with three octets")
+	w.hangUp(m)
+	w.empty("hung up")
+}
+
+// question returns the sequence number of the R-U-THERE among messages of the server.
+func question(w *world, m *mainMode, sent []ikev1.Datagram) (uint32, bool) {
+	w.t.Helper()
+	for _, d := range sent {
+		payloads, err := m.openInformational(d.Payload)
+		w.ok(err)
+		if n, err := wire.ParseNotification(payloads[0].Body); err == nil && n.Kind == wire.NotifyRUThere {
+			return binary.BigEndian.Uint32(n.Data), true
+		}
+	}
+	return 0, false
+}
+
+func TestDPDAsks(t *testing.T) {
+	config := func(c *ikev1.Config) { c.DPDInterval, c.DPDTimeout = 30*time.Second, 150*time.Second }
+	w := newWorld(t, config)
+	p := newPeer(1).behindNAT(500, 4500)
+	p.vendorIDs = append(p.vendorIDs, vidDPD)
+	m := w.connect(p)
+	w.quick(m, 1)
+	w.elapse(29 * time.Second)
+	want(t, len(w.take()), 0, "no question before the interval is over")
+	for range 20 { // ten minutes of answers keep the client
+		w.elapse(30 * time.Second)
+		if sequence, ok := question(w, m, w.take()); ok {
+			w.say(p, m.informational(m.dpd(wire.NotifyRUThereAck, sequence)))
+		} else {
+			t.Fatal("a silent client is not asked")
+		}
+		want(t, len(w.engine.Clients()), 1, "an answer keeps the client")
+	}
+	asked := 0
+	for range 20 { // ten minutes of silence lose it
+		w.elapse(30 * time.Second)
+		if len(w.engine.Clients()) > 0 {
+			if _, ok := question(w, m, w.take()); ok {
+				asked++
+			}
+		}
+	}
+	if asked < 2 {
+		t.Errorf("the client was asked only %d times before it was given up", asked)
+	}
+	gone := eventsOf[ikev1.ClientGone](w)
+	if len(gone) != 1 || gone[0].Reason == "" {
+		t.Errorf("ClientGone events %+v", gone)
+	}
+	w.take()
+	w.empty("a dead peer leaves nothing")
+
+	// Windows does not know DPD and must never be asked.
+	w = newWorld(t, config)
+	m = w.connect(newPeer(1))
+	w.quick(m, 1)
+	w.elapse(30 * time.Minute)
+	want(t, len(w.take()), 0, "no question to a peer without DPD")
+	want(t, len(w.client().Children), 1, "and it is not given up")
+}
+
+func TestCloseClientTellsThePeer(t *testing.T) {
+	w := newWorld(t)
+	p := newPeer(1).behindNAT(500, 4500)
+	m := w.connect(p)
+	q := w.quick(m, 1)
+	w.absorb(w.engine.CloseClient(w.now, w.client().ID, "by the operator"))
+	var esp, isakmp bool
+	for _, d := range w.take() {
+		want(t, d.Remote, p.addr, "the Delete goes to the client")
+		payloads, err := m.openInformational(d.Payload)
+		w.ok(err)
+		for _, raw := range payloads {
+			del, err := wire.ParseDelete(raw.Body)
+			w.ok(err)
+			switch {
+			case del.Protocol == wire.ProtocolESP && len(del.SPIs) == 1 && binary.BigEndian.Uint32(del.SPIs[0]) == q.theirs:
+				esp = true
+			case del.Protocol == wire.ProtocolISAKMP && len(del.SPIs) == 1 && bytes.Equal(del.SPIs[0], m.cookies()):
+				isakmp = true
+			default:
+				t.Errorf("an odd Delete %+v", del)
+			}
+		}
+	}
+	want(t, esp, true, "the client hears that its ESP SA is gone")
+	want(t, isakmp, true, "the client hears that its ISAKMP SA is gone")
+	gone := eventsOf[ikev1.ClientGone](w)
+	if len(gone) != 1 || gone[0].Reason != "by the operator" {
+		t.Errorf("ClientGone events %+v", gone)
+	}
+	w.empty("closed")
+	w.absorb(w.engine.CloseClient(w.now, 4711, "unknown"))
+	want(t, len(w.take()), 0, "an unknown client is no error")
+}
+
+func TestShutdown(t *testing.T) {
+	w := newWorld(t)
+	for n := range uint64(5) {
+		w.quick(w.connect(newPeer(n+1)), 1)
+	}
+	w.greet(newPeer(77))
+	w.absorb(w.engine.Shutdown(w.now))
+	want(t, len(w.take()) >= 5, true, "everyone is told")
+	want(t, len(eventsOf[ikev1.ClientGone](w)), 5, "everyone is gone")
+	w.empty("shut down")
+}
