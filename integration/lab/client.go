@@ -156,7 +156,7 @@ exec cat`
 	if err != nil {
 		return fmt.Errorf("%s: make a pipe: %w", c.Name, err)
 	}
-	c.lab.onClose(stdin.Close)
+	c.lab.onClose(func() error { stdin.Close(); return nil }) // closed already if the holder has ended
 	if c.holder, err = c.lab.start(cmd, c.Name, "holder.log"); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ type Process struct {
 	Log string // path
 
 	cmd   *exec.Cmd
+	from  int64 // where its output starts in the log
 	ended chan struct{}
 	err   error // after ended
 }
@@ -29,7 +30,7 @@ func (l *Lab) start(cmd *exec.Cmd, log ...string) (*Process, error) {
 	}
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
-	p := &Process{Log: path, cmd: cmd, ended: make(chan struct{})}
+	p := &Process{Log: path, cmd: cmd, from: size(path), ended: make(chan struct{})}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", strings.Join(cmd.Args, " "), err)
 	}
@@ -80,8 +81,7 @@ func (p *Process) Signal(signal syscall.Signal, limit time.Duration) error {
 
 // says returns an error until the program's output contains text, and one that stops a wait when the program has ended.
 func (p *Process) says(text string) error {
-	out, err := os.ReadFile(p.Log)
-	if err == nil && strings.Contains(string(out), text) {
+	if strings.Contains(after(p.Log, p.from), text) {
 		return nil
 	}
 	select {
