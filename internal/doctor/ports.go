@@ -1,0 +1,84 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// checkPorts looks who holds the UDP ports of IKE (RFC 2408 section 2.5.1, RFC 3947 section 4).
+func checkPorts(_ context.Context, o Options, p probes) []Finding {
+	if o.DaemonRunning {
+		return nil
+	}
+	var out []Finding
+	for _, port := range []uint16{500, 4500} {
+		name := fmt.Sprintf("UDP port %d", port)
+		const stop = "stop it (systemctl disable --now strongswan-starter, strongswan, ipsec or racoon)"
+		any, one := p.boundUDP(port)
+		switch {
+		case len(any) > 0:
+			out = append(out, fail(name, stop, "held by %s", p.holder(any)))
+		case len(one) > 0:
+			out = append(out, warn(name, stop+", or listen on other addresses", "held on some addresses by %s", p.holder(one)))
+		default:
+			out = append(out, ok(name, "free"))
+		}
+	}
+	return out
+}
+
+// boundUDP returns the inodes of the sockets that are bound to a port at the wildcard address, and at one address.
+func (p probes) boundUDP(port uint16) (any, one []string) {
+	for _, file := range []string{"/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"} {
+		for line := range strings.Lines(p.text(file)) {
+			// sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode ...
+			f := strings.Fields(line)
+			if len(f) < 10 {
+				continue
+			}
+			address, hex, _ := strings.Cut(f[1], ":")
+			switch n, err := strconv.ParseUint(hex, 16, 16); {
+			case err != nil || uint16(n) != port:
+			case strings.Trim(address, "0") == "":
+				any = append(any, f[9])
+			default:
+				one = append(one, f[9])
+			}
+		}
+	}
+	return any, one
+}
+
+// holder names the processes that have one of the sockets open.
+func (p probes) holder(inodes []string) string {
+	var holders []string
+	fds, _ := filepath.Glob(p.path("/proc/[0-9]*/fd/*")) // the pattern is well formed
+	for _, fd := range fds {
+		link, err := os.Readlink(fd)
+		if err != nil {
+			continue
+		}
+		inode, found := strings.CutPrefix(link, "socket:[")
+		if !found || !slices.Contains(inodes, strings.TrimSuffix(inode, "]")) {
+			continue
+		}
+		dir := filepath.Dir(filepath.Dir(fd))
+		comm, err := os.ReadFile(filepath.Join(dir, "comm"))
+		if err != nil {
+			continue
+		}
+		who := fmt.Sprintf("%s (pid %s)", strings.TrimSpace(string(comm)), filepath.Base(dir))
+		if !slices.Contains(holders, who) {
+			holders = append(holders, who)
+		}
+	}
+	if holders == nil {
+		return "a process that cannot be seen from here, or the kernel"
+	}
+	return strings.Join(holders, ", ")
+}
