@@ -135,16 +135,6 @@ func (f *fixture) pings(from *lab.Namespace, to netip.Addr) {
 	}
 }
 
-// silent expects not one of some echo requests to be answered.
-func (f *fixture) silent(from *lab.Namespace, to netip.Addr, options ...string) {
-	f.t.Helper()
-	pings, err := from.Ping(f.ctx, to, 5, append([]string{"-W", "1"}, options...)...)
-	f.must(err)
-	if pings.Received > 0 {
-		f.t.Errorf("ping from %s to %v %v: %d answers, want none", from.Name, to, options, pings.Received)
-	}
-}
-
 // empty waits until the daemon and the kernel know of no client any more.
 func (f *fixture) empty(limit time.Duration) {
 	f.t.Helper()

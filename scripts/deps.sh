@@ -17,7 +17,7 @@ need() { # need PACKAGE PROGRAM-OR-FILE...
 }
 
 need gcc cc
-need libc6-dev '/usr/include/sys/uio.h'
+need libc6-dev /usr/include/stdio.h
 need iproute2 ip ss
 need nftables nft
 need procps sysctl
