@@ -26,9 +26,11 @@ type client struct {
 	opened   time.Time
 	links    int // sessions so far: numbers the interfaces
 
-	tunnel bool      // an L2TP tunnel is open or being opened
-	idle   time.Time // since when there is no tunnel; zero while there is one
-	ending string    // why the client is to go as soon as its sessions have; empty otherwise
+	ready  bool            // an outbound SA is installed: we can answer
+	early  []l2tp.Datagram // what came before that
+	tunnel bool            // an L2TP tunnel is open or being opened
+	idle   time.Time       // since when there is no tunnel; zero while there is one
+	ending string          // why the client is to go as soon as its sessions have; empty otherwise
 }
 
 // A child is a pair of SAs; out is zero until Quick Mode is through.
@@ -91,9 +93,29 @@ func (c *Concentrator) closeClient(now time.Time, cl *client) {
 		})
 }
 
-// endpoint takes over the outer addresses of the client's newest SAs.
-func (cl *client) endpoint(e ikev1.ChildEstablished) {
-	cl.remote = e.Remote
+// maxEarly bounds the L2TP messages that wait for Quick Mode message 3.
+const maxEarly = 4
+
+// hold keeps an L2TP message that has overtaken Quick Mode message 3: the client may send as soon as it has message 2, but
+// nothing can be answered before message 3 has authenticated the outbound SA.
+func (cl *client) hold(d l2tp.Datagram) bool {
+	if cl.ready {
+		return false
+	}
+	if len(cl.early) < maxEarly {
+		cl.early = append(cl.early, d)
+	}
+	return true
+}
+
+// childUp takes over the outer addresses of the client's newest SAs, and handles the L2TP messages that waited for them.
+func (c *Concentrator) childUp(now time.Time, cl *client, e ikev1.ChildEstablished) {
+	cl.remote, cl.ready = e.Remote, true
+	early := cl.early
+	cl.early = nil
+	for _, d := range early {
+		c.applyL2TP(now, c.L2TP.Handle(now, d))
+	}
 }
 
 // endClient closes everything of a client in order: PPP says goodbye, then L2TP, then IKE.

@@ -159,6 +159,9 @@ func (c *Concentrator) HandleL2TP(d l2tp.Datagram) {
 	c.deliver(func() {
 		now := time.Now()
 		c.counters.l2tpReceived++
+		if cl := c.ports[slot.Port(d.Tunnel)]; cl != nil && cl.hold(d) {
+			return
+		}
 		c.applyL2TP(now, c.L2TP.Handle(now, d))
 	})
 }

@@ -152,7 +152,7 @@ func (c *Concentrator) onIKEEvent(now time.Time, event ikev1.Event) {
 	case ikev1.ChildEstablished:
 		c.counters.children++
 		if cl := c.clients[e.Client]; cl != nil {
-			cl.endpoint(e)
+			defer c.childUp(now, cl, e)
 		}
 	case ikev1.ClientGone:
 		if cl := c.clients[e.Client]; cl != nil {

@@ -13,8 +13,8 @@ import (
 const (
 	// replayWindow is in packets; wide enough for reordering between receive queues.
 	replayWindow = 1024
-	// mappingThreshold limits the kernel's NAT mapping events to one per this many seconds.
-	mappingThreshold = 5
+	// mappingThreshold is the shortest time between two NAT mapping events of the kernel for one SA.
+	mappingThreshold = 5 * time.Second
 	// lifetimeMargin is what the kernel's hard lifetime has over the negotiated one: the daemon
 	// ends SAs itself, the kernel only when the daemon is dead.
 	lifetimeMargin = 5 * time.Minute
