@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -272,10 +271,10 @@ func describe(m wire.Message) string {
 		if !a.Mandatory {
 			s += "?"
 		}
-		if slices.ContainsFunc(a.Value, func(c byte) bool { return c < ' ' || c > '~' }) {
-			s += fmt.Sprintf("=%x", a.Value)
-		} else {
+		if a.Is(wire.AttrHostName) || a.Is(wire.AttrVendorName) {
 			s += fmt.Sprintf("=%q", a.Value)
+		} else {
+			s += fmt.Sprintf("=%x", a.Value)
 		}
 	}
 	return s

@@ -9,6 +9,9 @@
 // message that names another tunnel id is dropped as forged. The engine trusts the slot number of a Datagram: the owner must
 // derive it from something that the peer cannot choose, such as the IPsec SA that decrypted the packet.
 //
+// A closed tunnel is remembered for half a minute to acknowledge what its peer repeats. Before a slot is given to another peer, call
+// Forget and perform the deletions that it asks for.
+//
 // An Engine is not safe for concurrent use.
 //
 // Limitations: LNS side of incoming calls only; outgoing calls are refused. There is no tunnel authentication: no secret is

@@ -43,6 +43,9 @@ func (a AVP) String() string {
 	if a.Vendor == 0 {
 		name = a.Type.String()
 	}
+	if a.Hidden {
+		name = "hidden " + name
+	}
 	return fmt.Sprintf("%s (%d octets)", name, len(a.Value))
 }
 
