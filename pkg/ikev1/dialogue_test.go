@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -123,6 +124,9 @@ func (w *world) perform(a ikev1.Action) ikev1.Result {
 		}
 		w.inbound[a.SA.SPI] = keep(a.SA)
 	case ikev1.InstallOutbound:
+		if !slices.ContainsFunc(slices.Collect(maps.Values(w.inbound)), func(in ikev1.ChildSA) bool { return in.Child == a.SA.Child }) {
+			w.t.Errorf("child %d gets an outbound SA and has no inbound one", a.SA.Child)
+		}
 		w.outbound[a.SA.Child] = keep(a.SA)
 	case ikev1.RemoveChild:
 		w.removed = append(w.removed, a)
@@ -247,6 +251,9 @@ func (w *world) empty(why string) {
 	}
 	if len(w.held) != 0 {
 		w.t.Errorf("%d actions held: %s", len(w.held), why)
+	}
+	if left := ikev1.Leftovers(w.engine); len(left) != 0 {
+		w.t.Errorf("left in the engine: %v: %s", left, why)
 	}
 }
 

@@ -1,0 +1,30 @@
+package ikev1
+
+import (
+	"fmt"
+	"reflect"
+)
+
+// Leftovers names the tables of an engine that are not empty, for tests that look at it from outside.
+func Leftovers(e *Engine) []string { return leftovers("", reflect.ValueOf(e).Elem()) }
+
+func leftovers(path string, v reflect.Value) []string {
+	var list []string
+	for i := range v.NumField() {
+		f, name := v.Field(i), path+v.Type().Field(i).Name
+		switch {
+		case name == "cfg" || name == "out":
+		case f.Kind() == reflect.Map || f.Kind() == reflect.Slice:
+			if f.Len() > 0 {
+				list = append(list, fmt.Sprintf("%s (%d)", name, f.Len()))
+			}
+		case name == "halfOpen":
+			list = append(list, leftovers(name+".", f)...)
+		case name == "halfOpen.total":
+			if f.Int() != 0 {
+				list = append(list, fmt.Sprintf("%s (%d)", name, f.Int()))
+			}
+		}
+	}
+	return list
+}
