@@ -54,6 +54,15 @@ func TestThisMachine(t *testing.T) {
 	}
 }
 
+// Load may fail wherever modules are built in or cannot be loaded; it must say which.
+func TestLoad(t *testing.T) {
+	err := Load(t.Context())
+	t.Log(err)
+	if os.Getenv("DOCTOR_EXPECT") == "no-esp" && (err == nil || !strings.Contains(err.Error(), "esp4: ") || !strings.Contains(err.Error(), "ppp_generic: ")) {
+		t.Errorf("Load = %v", err)
+	}
+}
+
 func TestPortHolderIsNamed(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

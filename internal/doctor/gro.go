@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkGRO warns of two features that merge UDP packets for which there is no socket. After ESP they would merge a client's L2TP packets to
-// port 1701 before our rules see them; the rules then compare the tunnel id of the first packet only, and the kernel takes them apart again behind the rules.
+// checkGRO warns of two features that merge UDP packets for which there is no socket, which is what a client's decrypted L2TP packets to port
+// 1701 are. Our rules see of merged packets only the first tunnel id, and the kernel takes them apart again behind the rules.
 func checkGRO(_ context.Context, _ Options, p probes) []Finding {
 	const name = "UDP GRO forwarding"
 	on, err := p.groForwarding()
@@ -22,7 +22,7 @@ func checkGRO(_ context.Context, _ Options, p probes) []Finding {
 	case err != nil:
 		return []Finding{warn(name, "look with ethtool -k whether rx-udp-gro-forwarding and rx-gro-list are off", "not checked: %v", err)}
 	case len(on) > 0:
-		return []Finding{fail(name, "ethtool -K INTERFACE rx-udp-gro-forwarding off rx-gro-list off", "on at %s: a client could hide foreign tunnel ids in merged packets", strings.Join(on, ", "))}
+		return []Finding{warn(name, "ethtool -K INTERFACE rx-udp-gro-forwarding off rx-gro-list off", "on at %s: a client could hide tunnel ids of others in merged packets", strings.Join(on, ", "))}
 	}
 	return []Finding{ok(name, "off on all interfaces")}
 }

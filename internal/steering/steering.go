@@ -21,11 +21,11 @@
 //
 // The nftables of Linux before 6.13 compare a register only to a constant, but the tunnel id must be compared to the mark. The rules
 // let the checksum arithmetic of a payload write do it: the UDP checksum field is set to a constant, the tunnel id is overwritten
-// with the low half of the mark "with checksum update", and the field still holds the constant exactly if the write changed nothing (RFC 1624: the
-// update adds old-new in one's complement, and both are never 0 or 0xffff here at once, since P is neither). Then the
-// original checksum is put back. The packet has the tunnel id of its own client from the first write on, whatever comes after. Should
-// the kernel leave the checksum to hardware (CHECKSUM_PARTIAL, never after decryption), the update is not done and a foreign id is overwritten
-// without being counted.
+// with the low half of the mark "with checksum update", and the field still holds the constant exactly if the write changed nothing
+// (RFC 1624: the update adds the difference in one's complement, where only 0 and 0xffff are alike, and P is neither). Then
+// the original checksum is put back. From the first write on the packet has the tunnel id of its own client, whatever comes
+// after. Should the kernel have left the checksum to hardware (CHECKSUM_PARTIAL, not seen after decryption), there is no update, and
+// a foreign id is overwritten without being counted.
 //
 // # UDP checksum zero
 //
