@@ -166,3 +166,29 @@ func TestAnyMessagePostponesHello(t *testing.T) {
 	b.wait(20 * time.Second)
 	b.wantMessage("heard 60 s ago", wire.HELLO, 2, 4)
 }
+
+func TestWaitsStartOverAfterAcknowledgement(t *testing.T) {
+	b := newBench(t, Config{SetupTimeout: 10 * time.Minute})
+	b.establish()
+	b.sayControl(2, 1, clients[0].icrq...)
+	b.sayControl(3, 1, wire.OCRQ.Value(), wire.Uint16(wire.AttrAssignedSessionID, 100))
+	b.wait(15 * time.Second) // waits of 1, 2, 4 and 8 s are over
+	b.sent = nil
+	b.sayControl(4, 2)
+	b.wantMessage("the next one", wire.CDN, 2, 4)
+	b.wait(time.Second)
+	b.wantMessage("waits 1 s again", wire.CDN, 2, 4)
+}
+
+func TestStopEndsRetransmission(t *testing.T) {
+	b := newBench(t, Config{})
+	b.establish()
+	b.sayControl(2, 1, clients[0].icrq...)
+	b.wantMessage("not acknowledged", wire.ICRP, 1, 3)
+	b.sayControl(3, 1, clients[0].stop...)
+	b.wantZLB("StopCCN", 2, 4)
+	b.wait(20 * time.Second)
+	b.wantSilence("nobody is there to hear ICRP")
+	b.sayControl(3, 1, clients[0].stop...)
+	b.wantZLB("still remembered", 2, 4)
+}

@@ -175,7 +175,7 @@ func (w *world) run(end time.Time) {
 }
 
 func TestLossyNetwork(t *testing.T) {
-	const seeds = 400
+	const seeds = 200
 	totalUp, totalCalls := 0, 0
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
