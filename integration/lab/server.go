@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -149,24 +148,4 @@ func (s *Server) FDs() (int, error) {
 		return 0, fmt.Errorf("list the daemon's file descriptors: %w", err)
 	}
 	return len(entries), nil
-}
-
-// IO returns how many octets the daemon has read and written by system calls since it started: rchar and wchar of proc(5).
-// What it receives and sends on sockets with read and write is part of it.
-func (s *Server) IO() (read, written uint64, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", s.Process.PID()))
-	if err != nil {
-		return 0, 0, fmt.Errorf("read the daemon's I/O counters: %w", err)
-	}
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		number, _ := strconv.ParseUint(value, 10, 64)
-		switch name {
-		case "rchar":
-			read = number
-		case "wchar":
-			written = number
-		}
-	}
-	return read, written, nil
 }
