@@ -8,5 +8,7 @@
 // (plugin radius.so) who the peer is and which address it gets. The argument vector is fixed but for numbers, addresses
 // and names that were checked; it contains no secret.
 //
+// A pppd keeps CAP_NET_ADMIN and no other capability, and can write to no file system but the private ones.
+//
 // The package needs Linux, CAP_SYS_ADMIN (mount and UTS namespaces) and what pppd needs (CAP_NET_ADMIN, /dev/ppp, root).
 package pppd

@@ -42,7 +42,7 @@ type Launcher struct {
 
 	mu        sync.Mutex // guards what follows
 	closed    bool
-	processes map[string]*Process // by session name
+	processes map[string]*Process // by interface
 }
 
 // NewLauncher creates the thread and its namespace and writes pppd's files there.
@@ -99,7 +99,8 @@ func (l *Launcher) thread(ready chan<- error) {
 }
 
 // Start starts pppd for s, whose socket it takes over. The process is known to be running when Start returns; what
-// becomes of it is told by Process.Done.
+// becomes of it is told by Process.Done. The error is os.ErrExist while another process has the interface's name, and
+// ErrClosed after Close.
 func (l *Launcher) Start(s Session) (*Process, error) {
 	if s.Socket != nil {
 		defer s.Socket.Close()
@@ -113,20 +114,20 @@ func (l *Launcher) Start(s Session) (*Process, error) {
 	}
 	if invalid != nil {
 		l.mu.Unlock()
-		return nil, fmt.Errorf("start pppd for session %q: %w", s.Name, invalid)
+		return nil, fmt.Errorf("start pppd for %s: %w", s.Interface, invalid)
 	}
-	if _, ok := l.processes[s.Name]; ok {
+	if old, ok := l.processes[s.Interface]; ok {
 		l.mu.Unlock()
-		return nil, fmt.Errorf("start pppd for session %q: the name is in use", s.Name)
+		return nil, fmt.Errorf("start pppd for %s: %w: process %d has it", s.Interface, os.ErrExist, old.PID)
 	}
-	l.processes[s.Name] = p
+	l.processes[s.Interface] = p
 	l.watchers.Add(1) // keeps the thread for the files' removal too
 	l.mu.Unlock()
 
 	pidfd, logs, err := l.spawn(&s, p)
 	if err != nil {
 		l.forget(p)
-		return nil, fmt.Errorf("start pppd for session %q: %w", s.Name, err)
+		return nil, fmt.Errorf("start pppd for %s: %w", s.Interface, err)
 	}
 	l.mu.Lock()
 	p.pidfd = pidfd
@@ -151,14 +152,14 @@ func (l *Launcher) Start(s Session) (*Process, error) {
 func (l *Launcher) forget(p *Process) {
 	removed := make(chan struct{})
 	l.jobs <- func() {
-		for _, f := range []string{configPath(p.Name), sequencePath(p.Name), "/run/" + p.Interface + ".pid", "/run/pppd/" + p.Interface + ".pid"} {
+		for _, f := range []string{configPath(p.Interface), sequencePath(p.Interface), "/run/" + p.Interface + ".pid", "/run/pppd/" + p.Interface + ".pid"} {
 			os.Remove(f)
 		}
 		close(removed)
 	}
 	<-removed
 	l.mu.Lock()
-	delete(l.processes, p.Name)
+	delete(l.processes, p.Interface)
 	l.mu.Unlock()
 	l.watchers.Done()
 }
@@ -188,12 +189,12 @@ func (l *Launcher) spawn(s *Session, p *Process) (process, logs *os.File, err er
 		return nil, nil, fmt.Errorf("its socket: %w", err)
 	}
 
-	argv := append([]string{filepath.Base(l.cfg.Path)}, s.argv(l.cfg.Marker+"-"+s.Interface, l.cfg.OurName, configPath(s.Name))...)
+	argv := append([]string{filepath.Base(l.cfg.Path)}, s.argv(l.cfg.Marker+"-"+s.Interface, l.cfg.OurName, configPath(s.Interface))...)
 	pidfd := -1
 	result := make(chan error, 1)
 	l.jobs <- func() {
 		result <- func() error {
-			if err := os.WriteFile(configPath(s.Name), []byte(l.cfg.Radius.configFile(s.Name)), 0o600); err != nil {
+			if err := os.WriteFile(configPath(s.Interface), []byte(l.cfg.Radius.configFile(s.Name, s.Interface)), 0o600); err != nil {
 				return fmt.Errorf("write its RADIUS configuration: %w", err)
 			}
 			var execErr error
@@ -225,6 +226,8 @@ func (l *Launcher) spawn(s *Session, p *Process) (process, logs *os.File, err er
 		p.abandon()
 		return nil, nil, fmt.Errorf("poll its pidfd: %w", err)
 	}
+	// Passwords pass through its memory. It may have ended already.
+	_ = unix.Prlimit(p.PID, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
 	return os.NewFile(uintptr(pidfd), "pidfd"), logs, nil
 }
 

@@ -41,6 +41,9 @@ func enterNamespace(r Radius) error {
 	if err := hideSyslog(); err != nil {
 		return err
 	}
+	if err := hideUserOptions(); err != nil {
+		return err
+	}
 	if err := hideDatabase(); err != nil {
 		return err
 	}
@@ -57,7 +60,7 @@ func enterNamespace(r Radius) error {
 			return fmt.Errorf("prepare pppd's files: %w", err)
 		}
 	}
-	return nil
+	return confine()
 }
 
 // hideSyslog keeps pppd, which logs to syslog whatever its options say, from telling each line twice. Under systemd

@@ -77,6 +77,13 @@ func (p *Process) watch() {
 			}
 		})
 	}
+	for !known { // it cannot be polled: wait for it in a thread
+		if _, err := syscall.Wait4(p.PID, &ws, 0, nil); err == nil {
+			known = true
+		} else if err != syscall.EINTR {
+			break // somebody else collected it
+		}
+	}
 	p.exit = Exit{Code: -1, Reason: "pppd ended, its status is unknown"}
 	if known {
 		p.exit = exitOf(ws)

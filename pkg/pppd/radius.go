@@ -34,8 +34,10 @@ const (
 	sessionsDir    = etcPPP + "/sessions"
 )
 
-func configPath(session string) string   { return sessionsDir + "/" + session + ".conf" }
-func sequencePath(session string) string { return sessionsDir + "/" + session + ".seq" }
+// The files of a session are named after its interface: the path is an argument of pppd, which everybody can read, and
+// the session's name is not for everybody.
+func configPath(iface string) string   { return sessionsDir + "/" + iface + ".conf" }
+func sequencePath(iface string) string { return sessionsDir + "/" + iface + ".seq" }
 
 // serversFile is where radius.so looks for the secret.
 func (r Radius) serversFile() string {
@@ -45,7 +47,7 @@ func (r Radius) serversFile() string {
 // configFile is the radius-config-file of one session. bindaddr keeps radius.so from resolving the host's name;
 // a sequence file of its own keeps sessions from waiting half a second for each other's lock. After three attempts of
 // 2 s a request fails: pppd can do nothing else meanwhile, not even answer an echo.
-func (r Radius) configFile(session string) string {
+func (r Radius) configFile(session, iface string) string {
 	return fmt.Sprintf(`nas_identifier %s
 authserver %s
 acctserver %s
@@ -59,7 +61,7 @@ login_tries 1
 login_timeout 10
 radius_timeout 2
 radius_retries 3
-`, session, r.Server, r.Server, r.Server.Addr(), serversPath, dictionaryPath, portsPath, sequencePath(session))
+`, session, r.Server, r.Server, r.Server.Addr(), serversPath, dictionaryPath, portsPath, sequencePath(iface))
 }
 
 // dictionary names every attribute that radius.so sends (it drops those it cannot find here) or understands.

@@ -40,10 +40,11 @@ const (
 
 // Session describes one PPP session to serve.
 type Session struct {
-	// Name is sent to the RADIUS server as NAS-Identifier: 1 to 64 characters of A-Z a-z 0-9 . _ -, unique among the
-	// running sessions of the launcher, and hard to guess, because it vouches for the request.
+	// Name is sent to the RADIUS server as NAS-Identifier: 1 to 64 characters of A-Z a-z 0-9 . _ -, unique, and hard to
+	// guess, because it vouches for the request. It is kept out of the process's arguments.
 	Name string
-	// Interface is the name of the PPP interface, 1 to 15 characters of A-Z a-z 0-9 . _ -.
+	// Interface is the name of the PPP interface, 1 to 15 characters of A-Z a-z 0-9 . _ -, unique among the running
+	// sessions of the launcher.
 	Interface string
 	// Socket is the connected PPPoL2TP socket. Start takes it over and closes it, whatever Start returns.
 	Socket *os.File
@@ -72,7 +73,7 @@ type Session struct {
 func (s *Session) check() error {
 	switch {
 	case !plain(s.Name, maxNameLen):
-		return fmt.Errorf("session name %q: want 1 to %d characters of A-Z a-z 0-9 . _ -", s.Name, maxNameLen)
+		return fmt.Errorf("session name: want 1 to %d characters of A-Z a-z 0-9 . _ -", maxNameLen)
 	case !plain(s.Interface, maxIfName):
 		return fmt.Errorf("interface name %q: want 1 to %d characters of A-Z a-z 0-9 . _ -", s.Interface, maxIfName)
 	case s.Socket == nil:
