@@ -164,10 +164,19 @@ func either(cond bool, yes, no string) string {
 func advice(offered, allowed []string, hint string) string {
 	var b strings.Builder
 	if len(offered) > 0 || len(allowed) > 0 {
-		fmt.Fprintf(&b, "; offered: %s; allowed: %s", strings.Join(offered, ", "), strings.Join(allowed, ", "))
+		fmt.Fprintf(&b, "; offered: %s; allowed: %s", listed(offered), listed(allowed))
 	}
 	if hint != "" {
 		b.WriteString("; " + hint)
 	}
 	return b.String()
+}
+
+// listed words a list, of a long one only the beginning: the preferred proposals.
+func listed(names []string) string {
+	const most = 12
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
