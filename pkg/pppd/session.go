@@ -126,8 +126,9 @@ func (s *Session) argv(marker, ourName, radiusConfig string) []string {
 	args = append(args,
 		// What the peer may not ask of us: we have no secret to show.
 		"refuse-eap", "refuse-mschap-v2", "refuse-mschap", "refuse-chap", "refuse-pap", "hide-password",
-		// IPv4 and nothing else: no compression, no multilink, no change to the host's routes or ARP.
-		"noccp", "nobsdcomp", "nodeflate", "novj", "noipv6", "nomultilink", "noendpoint",
+		// IPv4 and nothing else: no compression, no change to the host's routes or ARP. Multilink is off unless asked for;
+		// a pppd 2.5 built without it does not know nomultilink.
+		"noccp", "nobsdcomp", "nodeflate", "novj", "noipv6",
 		"noipdefault", "nodefaultroute", "noproxyarp",
 		"mtu", strconv.Itoa(s.MTU), "mru", strconv.Itoa(s.MRU),
 		"lcp-echo-interval", strconv.Itoa(int(s.EchoInterval/time.Second)), "lcp-echo-failure", strconv.Itoa(s.EchoFailure),
