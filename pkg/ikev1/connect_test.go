@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
 // greet plays Main Mode up to message 5 without sending that.
@@ -63,6 +64,14 @@ func serverBehindNAT(p *peer) *peer {
 	return p
 }
 
+// overIPv6 gives client and server IPv6 addresses.
+func overIPv6(p *peer) *peer {
+	p.addr, p.server = netip.MustParseAddrPort("[2001:db8:1::7]:500"), netip.MustParseAddrPort("[2001:db8::1]:500")
+	p.inner, p.target = p.addr, p.server
+	p.identity = wire.AddrID(p.addr.Addr(), 0, 0)
+	return p
+}
+
 func TestConnectAndHangUp(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -72,6 +81,7 @@ func TestConnectAndHangUp(t *testing.T) {
 		{"NAT", newPeer(1).behindNAT(500, 4500)},
 		{"NAT with low ports", newPeer(1).behindNAT(6, 1011)},
 		{"NAT with high ports", newPeer(1).behindNAT(64916, 64917)},
+		{"IPv6", overIPv6(newPeer(1))},
 		{"server behind a 1:1 NAT", serverBehindNAT(newPeer(1))},
 		{"both behind NATs", serverBehindNAT(newPeer(1).behindNAT(500, 4500))},
 	} {

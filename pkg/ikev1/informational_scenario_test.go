@@ -138,6 +138,7 @@ func TestDPDAnswers(t *testing.T) {
 			t.Errorf("the acknowledgement is %+v", n)
 		}
 	}
+	want(t, w.silent(p, m.informational(m.dpd(wire.NotifyRUThere, 1000)), "a number from the past"), ikev1.DropSequence, "the reason")
 	wrong := m.dpd(wire.NotifyRUThere, 2000)
 	wrong.SPI = make([]byte, 16)
 	w.silent(p, m.informational(wrong), "R-U-THERE about other cookies")

@@ -62,6 +62,15 @@ func TestHalfOpenMax(t *testing.T) {
 			w.connect(newPeer(100 + n/500))
 		}
 	}
+	// A client that needs a moment for message 3 outlives a few newcomers.
+	slow := newPeer(300)
+	m := slow.mainMode()
+	w.ok(m.takeMessage2(w.ask(slow, m.message1(), "message 2")))
+	for n := range uint64(8) {
+		w.ask(newPeer(400+n), newPeer(400+n).mainMode().message1(), "a newcomer")
+	}
+	w.ok(m.takeMessage4(w.ask(slow, m.message3(), "the oldest gives way, not the newest")))
+
 	w.ok(proved.takeMessage6(w.ask(proved.peer, proved.message5(), "a proved handshake does not give way")))
 	want(t, len(w.engine.Clients()), 11, "all real clients are connected")
 	w.elapse(time.Minute)

@@ -135,4 +135,12 @@ func TestNATRebinding(t *testing.T) {
 	w.quick(m, 2)
 	want(t, w.client().ID, id, "the same client")
 	want(t, w.client().Remote, p.addr, "at its new port")
+	// A Main Mode that begins at the new port is the same client's, one at the old port would be another's.
+	p2 := *p
+	w.connect(&p2)
+	want(t, w.client().ID, id, "the same client")
+	p3 := *p
+	p3.addr = netip.AddrPortFrom(p.addr.Addr(), 64917)
+	w.connect(&p3)
+	want(t, len(w.engine.Clients()), 2, "two clients")
 }
