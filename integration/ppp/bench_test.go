@@ -41,6 +41,9 @@ type bench struct {
 	launcher *pppd.Launcher
 	events   chan aaa.Event
 
+	// late is by how much the client's PPP starts after the session; if not zero, ours awaits it for patience.
+	late, patience time.Duration
+
 	mu       sync.Mutex
 	sessions int
 }
@@ -124,6 +127,7 @@ type link struct {
 	nas       string
 	iface     string
 	client    *exec.Cmd
+	dialled   time.Time
 	ended     chan error
 	clientLog *lockedBuffer
 	serverLog *lockedBuffer
@@ -167,20 +171,40 @@ func (b *bench) connect(methods pppd.Auth, user, password string, clientOptions 
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	serve := func() {
+		l.server, err = b.launcher.Start(pppd.Session{
+			Name: l.nas, Interface: l.iface, Socket: ours, TunnelID: ourTunnel, SessionID: id,
+			LocalIP: netip.MustParseAddr(localIP), DNS: []netip.Addr{netip.MustParseAddr("10.9.0.53")},
+			Auth: methods, Peer: netip.MustParseAddr(clientAddress),
+			Log: func(line string) { fmt.Fprintln(l.serverLog, line) },
+		})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	if b.late == 0 {
+		serve()
+		b.dial(l, id, user, password, clientOptions...)
+		return l
+	}
+	time.AfterFunc(b.late, func() { b.dial(l, id, user, password, clientOptions...) })
+	ctx, cancel := context.WithTimeout(context.Background(), b.patience)
+	defer cancel()
+	if err := pppd.AwaitPeer(ctx, ours); err != nil {
+		b.t.Fatal(err)
+	}
+	serve()
+	return l
+}
+
+// dial starts the client's end of session id.
+func (b *bench) dial(l *link, id uint16, user, password string, clientOptions ...string) {
 	theirs, err := l2tpnl.OpenSession(clientTunnel, id+1000, ourTunnel, id)
 	if err != nil {
-		b.t.Fatal(err)
+		b.t.Error(err)
+		return
 	}
 	defer theirs.Close()
-	l.server, err = b.launcher.Start(pppd.Session{
-		Name: l.nas, Interface: l.iface, Socket: ours, TunnelID: ourTunnel, SessionID: id,
-		LocalIP: netip.MustParseAddr(localIP), DNS: []netip.Addr{netip.MustParseAddr("10.9.0.53")},
-		Auth: methods, Peer: netip.MustParseAddr(clientAddress),
-		Log: func(line string) { fmt.Fprintln(l.serverLog, line) },
-	})
-	if err != nil {
-		b.t.Fatal(err)
-	}
 	l.client = exec.Command("unshare", append([]string{"-m", "sh", "-c", clientScript, "pppd",
 		"nodetach", "noauth", "nopersist", "plugin", "pppol2tp.so", "pppol2tp", "3", "user", user, "password", password,
 		"noipdefault", "usepeerdns", "nodefaultroute", "mtu", "1400", "mru", "1400",
@@ -189,11 +213,12 @@ func (b *bench) connect(methods pppd.Auth, user, password string, clientOptions 
 	l.client.ExtraFiles = []*os.File{theirs}
 	l.client.Stderr = l.clientLog
 	if err := l.client.Start(); err != nil {
-		b.t.Fatal(err)
+		b.t.Error(err)
+		return
 	}
+	l.dialled = time.Now()
 	go func() { l.ended <- l.client.Wait() }()
 	b.t.Cleanup(func() { _ = l.client.Process.Kill() })
-	return l
 }
 
 // logs is for failure messages.

@@ -208,6 +208,24 @@ func TestTerminate(t *testing.T) {
 	}
 }
 
+// TestAwaitPeer shows that a client that begins late loses no time, and that one that never begins is spoken to.
+func TestAwaitPeer(t *testing.T) {
+	b := newBench(t)
+	b.late, b.patience = 300*time.Millisecond, patience
+	l := b.connect(pppd.AuthMSCHAPv2, "alice", "wonderland")
+	b.event(l)
+	b.event(l)
+	if d := time.Since(l.dialled); d > 700*time.Millisecond {
+		t.Errorf("up %v after the client began", d)
+	} else {
+		t.Logf("up %v after the client began", d.Round(time.Millisecond))
+	}
+	b.late, b.patience = time.Millisecond, 50*time.Millisecond
+	l = b.connect(pppd.AuthMSCHAPv2, "alice", "wonderland", "silent")
+	b.event(l)
+	b.event(l)
+}
+
 // TestStrays ends what a predecessor left, and nothing else.
 func TestStrays(t *testing.T) {
 	b := newBench(t)
