@@ -53,7 +53,13 @@ func (l *Lab) Client(space *Namespace, options ClientOptions) (*Client, error) {
 	if err := c.writeFiles(); err != nil {
 		return nil, err
 	}
-	return c, c.hold()
+	if err := c.hold(); err != nil {
+		return nil, err
+	}
+	if options.Server.Is6() {
+		return c, c.relay()
+	}
+	return c, nil
 }
 
 func (c *Client) writeFiles() error {
@@ -67,6 +73,10 @@ func (c *Client) writeFiles() error {
 	userspace := "no"
 	if o.Checksums {
 		userspace = "yes"
+	}
+	lns := o.Server
+	if lns.Is6() {
+		lns = relayAddress.Addr()
 	}
 	files := map[string]string{
 		"run/.keep":     "",
@@ -117,7 +127,7 @@ pppoptfile = %s
 length bit = yes
 autodial = no
 redial = no
-`, o.SourcePort, userspace, connection, o.Server, filepath.Join(c.dir, "ppp-options")),
+`, o.SourcePort, userspace, connection, lns, filepath.Join(c.dir, "ppp-options")),
 		"ppp-options": strings.Join(append([]string{
 			"name " + fmt.Sprintf("%q", o.User), "password " + fmt.Sprintf("%q", o.Password),
 			"noauth", "refuse-eap", "ipcp-accept-local", "ipcp-accept-remote", "noccp", "novj", "noipv6", "usepeerdns",

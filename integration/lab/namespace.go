@@ -113,20 +113,26 @@ func (n *Namespace) Do(f func() error) error {
 	return <-done
 }
 
-// Addresses returns the IPv4 addresses of an interface that is up; none if there is no such interface.
-func (n *Namespace) Addresses(device string) ([]netip.Addr, error) {
+// Addresses returns the IPv4 addresses of an interface.
+func (n *Namespace) Addresses(device string) ([]netip.Addr, error) { return n.addresses(device, 4) }
+
+func (n *Namespace) addresses(device string, version int) ([]netip.Addr, error) {
 	link, err := n.links.LinkByName(device)
 	if err != nil {
 		return nil, fmt.Errorf("%s: find %s: %w", n.Name, device, err)
 	}
-	list, err := n.links.AddrList(link, netlink.FAMILY_V4)
+	family := netlink.FAMILY_V4
+	if version == 6 {
+		family = netlink.FAMILY_V6
+	}
+	list, err := n.links.AddrList(link, family)
 	if err != nil {
 		return nil, fmt.Errorf("%s: addresses of %s: %w", n.Name, device, err)
 	}
 	var found []netip.Addr
 	for _, entry := range list {
-		if address, ok := netip.AddrFromSlice(entry.IP.To4()); ok {
-			found = append(found, address)
+		if address, ok := netip.AddrFromSlice(entry.IP); ok {
+			found = append(found, address.Unmap())
 		}
 	}
 	return found, nil
