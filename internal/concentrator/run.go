@@ -11,6 +11,8 @@ import (
 
 	"github.com/l2tpctl/l2tpctl/internal/config"
 	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/internal/doctor"
+	"github.com/l2tpctl/l2tpctl/internal/steering"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
 )
@@ -28,6 +30,9 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	}
 	lns, err := l2tp.New(s.l2tp, rand.Reader)
 	if err != nil {
+		return err
+	}
+	if err := prepareKernel(ctx, s.steering, log); err != nil {
 		return err
 	}
 	listener, err := control.Listen(ctx, cfg.Control.Socket, cfg.Control.Group)
@@ -68,4 +73,18 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	group.Go(func() error { return control.Serve(running, listener, c.API(), version, log) })
 	log.Info("serving", zap.Stringers("listen", sys.ike.LocalAddrs()), zap.String("control", cfg.Control.Socket))
 	return group.Wait()
+}
+
+// prepareKernel loads the modules that are needed and refuses a machine that lacks something, by name.
+func prepareKernel(ctx context.Context, table steering.Config, log *zap.Logger) error {
+	if err := doctor.Load(ctx); err != nil {
+		log.Debug("not every module was loaded; some may be built in", zap.Error(err))
+	}
+	findings := doctor.Check(ctx, doctor.Options{Steering: table, DaemonRunning: true})
+	for _, f := range findings {
+		if f.Status == doctor.Warn {
+			log.Warn("doctor: "+f.Detail, zap.String("check", f.Name), zap.String("fix", f.Fix))
+		}
+	}
+	return doctor.Required(findings)
 }

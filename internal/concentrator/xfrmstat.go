@@ -26,7 +26,7 @@ func parseXfrmStat(data []byte) map[string]uint64 {
 			continue
 		}
 		if n, err := strconv.ParseUint(fields[1], 10, 64); err == nil && n > 0 {
-			stat[strings.TrimPrefix(fields[0], "Xfrm")] = n
+			stat[fields[0]] = n
 		}
 	}
 	return stat

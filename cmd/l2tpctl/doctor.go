@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+
+	"github.com/l2tpctl/l2tpctl/internal/config"
+	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/internal/doctor"
+	"github.com/l2tpctl/l2tpctl/internal/steering"
+)
+
+// examine checks this machine for what cfg, or the defaults, will need of it.
+func examine(ctx context.Context, cfg *config.Config) []control.Finding {
+	socket := config.DefaultSocket
+	options := doctor.Options{Steering: steering.DefaultConfig()}
+	if cfg != nil {
+		socket = cfg.Control.Socket
+		options.Steering = steering.Config{
+			Tag: cfg.Slots.Tag, PortBase: cfg.Slots.PortBase, PortMask: cfg.Slots.PortMask, InterfacePrefix: cfg.InterfacePrefix,
+		}
+	}
+	client := control.NewClient(socket)
+	defer client.Close()
+	_, err := client.Version(ctx)
+	options.DaemonRunning = err == nil
+
+	var findings []control.Finding
+	for _, f := range doctor.Check(ctx, options) {
+		findings = append(findings, control.Finding{Status: string(f.Status), Name: f.Name, Detail: f.Detail, Fix: f.Fix})
+	}
+	return findings
+}
