@@ -61,6 +61,26 @@ func TestOneClientBehindNAT(t *testing.T) {
 	f.stopped()
 }
 
+// TestDataStaysInTheKernel counts the daemon's system calls while TCP passes through a session.
+func TestDataStaysInTheKernel(t *testing.T) {
+	f := setUp(t, config("", "alice"))
+	alice := f.home("alice")
+	session := f.connect(alice)
+	trace, err := f.Server.Trace()
+	f.must(err)
+	before, err := f.Server.Counters(session.Interface)
+	f.must(err)
+	_, err = alice.Iperf(f.ctx, f.Server.Namespace, inner, 2*time.Second, false)
+	f.must(err)
+	after, err := f.Server.Counters(session.Interface)
+	f.must(err)
+	daemon, err := trace.Stop()
+	f.must(err)
+	if packets := after.Packets - before.Packets; packets < 1000 || packets < 50*daemon.Calls {
+		t.Errorf("%d packets passed while the daemon made %v", packets, daemon)
+	}
+}
+
 func TestIPv6Outside(t *testing.T) {
 	f := setUp(t, config("", "alice"))
 	o := options("alice")

@@ -104,7 +104,7 @@ func TestUnencryptedL2TP(t *testing.T) {
 		t.Errorf("counter steering.plain_l2tp rose by %d, want 3", got)
 	}
 	if got := after.XfrmStat["XfrmInTmplMismatch"] - before.XfrmStat["XfrmInTmplMismatch"]; got != 3 {
-		t.Errorf("counter xfrm_stat.XfrmInTmplMismatch rose by %d, want 3", got)
+		t.Errorf("counter xfrm_stat.XfrmInTmplMismatch rose by %d, want 3; steering %v, xfrm_stat %v", got, after.Steering, after.XfrmStat)
 	}
 	tunnels, err := f.Server.Tunnels(f.ctx)
 	f.must(err)

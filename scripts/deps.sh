@@ -30,6 +30,7 @@ need xl2tpd xl2tpd
 need iputils-ping ping
 need iperf3 iperf3
 need tcpdump tcpdump
+need strace strace
 need busybox-static busybox
 need util-linux nsenter unshare
 

@@ -153,16 +153,20 @@ func (n *Namespace) Links(prefix string) ([]string, error) {
 	return found, nil
 }
 
-// LinkBytes returns what an interface has received and sent.
-func (n *Namespace) LinkBytes(device string) (rx, tx uint64, err error) {
+// Counters are what an interface has received and sent together.
+type Counters struct{ Bytes, Packets uint64 }
+
+// Counters reads the counters of an interface.
+func (n *Namespace) Counters(device string) (Counters, error) {
 	link, err := n.links.LinkByName(device)
 	if err != nil {
-		return 0, 0, fmt.Errorf("%s: find %s: %w", n.Name, device, err)
+		return Counters{}, fmt.Errorf("%s: find %s: %w", n.Name, device, err)
 	}
-	if link.Attrs().Statistics == nil {
-		return 0, 0, fmt.Errorf("%s: %s has no statistics", n.Name, device)
+	s := link.Attrs().Statistics
+	if s == nil {
+		return Counters{}, fmt.Errorf("%s: %s has no statistics", n.Name, device)
 	}
-	return link.Attrs().Statistics.RxBytes, link.Attrs().Statistics.TxBytes, nil
+	return Counters{s.RxBytes + s.TxBytes, s.RxPackets + s.TxPackets}, nil
 }
 
 func run(cmd *exec.Cmd) error {

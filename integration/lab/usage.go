@@ -1,76 +1,116 @@
 package lab
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
-// Usage is what a process has used of the machine since it started. One that moves packets must wake up for them, spend time on
-// them, and read and write them.
-type Usage struct {
-	Read     uint64        // octets read by system calls, rchar of proc(5)
-	Written  uint64        // octets written, wchar
-	CPU      time.Duration // in user space and in the kernel
-	Wakeups  uint64        // voluntary context switches of all threads
-	Children time.Duration // CPU time of children that have ended
+// Trace counts the system calls of the daemon while it is attached. A process that moves packets needs calls for them.
+type Trace struct {
+	strace  *Process
+	summary string // path
+	server  *Server
+	cpu     time.Duration
 }
 
-// Minus returns what was used since an earlier reading.
-func (u Usage) Minus(earlier Usage) Usage {
-	return Usage{u.Read - earlier.Read, u.Written - earlier.Written, u.CPU - earlier.CPU, u.Wakeups - earlier.Wakeups, u.Children - earlier.Children}
+// Activity is what the daemon did while a Trace was attached.
+type Activity struct {
+	Calls  uint64            // system calls of all threads
+	ByName map[string]uint64 // the same by name
+	CPU    time.Duration     // in user space and in the kernel
 }
 
-func (u Usage) String() string {
-	return fmt.Sprintf("read %d B, wrote %d B, CPU %v, woke up %d times", u.Read, u.Written, u.CPU, u.Wakeups)
+func (a Activity) String() string {
+	text := fmt.Sprintf("%d system calls", a.Calls)
+	separator := ": "
+	for _, group := range []struct {
+		title string
+		names []string
+	}{
+		{"receiving", []string{"recvmsg", "recvfrom", "recvmmsg", "read", "readv"}},
+		{"sending", []string{"sendmsg", "sendto", "sendmmsg", "write", "writev"}},
+	} {
+		var n uint64
+		for _, name := range group.names {
+			n += a.ByName[name]
+		}
+		text += fmt.Sprintf("%s%d %s", separator, n, group.title)
+		separator = ", "
+	}
+	return text + fmt.Sprintf("; CPU time %v", a.CPU)
+}
+
+// Trace attaches strace to the daemon.
+func (s *Server) Trace() (*Trace, error) {
+	cpu, err := s.cpu()
+	if err != nil {
+		return nil, err
+	}
+	summary := filepath.Join(s.dir, fmt.Sprintf("strace-%d", time.Now().UnixNano()))
+	process, err := s.lab.start(s.Command(context.Background(), "strace", "-f", "-c", "-o", summary, "-p", strconv.Itoa(s.Process.PID())), s.Name, "strace.log")
+	if err != nil {
+		return nil, err
+	}
+	t := &Trace{strace: process, summary: summary, server: s, cpu: cpu}
+	return t, Until(context.Background(), 20*time.Second, "strace is attached", func() error { return process.says("attached") })
+}
+
+// Stop detaches and returns what the daemon did meanwhile.
+func (t *Trace) Stop() (Activity, error) {
+	var status *exec.ExitError // strace ends itself by the signal that ended it
+	if err := t.strace.Signal(syscall.SIGINT, 20*time.Second); err != nil && !errors.As(err, &status) {
+		return Activity{}, err
+	}
+	text, err := os.ReadFile(t.summary)
+	if err != nil {
+		return Activity{}, fmt.Errorf("read strace's summary: %w", err)
+	}
+	a := Activity{ByName: map[string]uint64{}}
+	for line := range strings.Lines(string(text)) {
+		// % time, seconds, usecs/call, calls, errors (or nothing), syscall
+		fields := strings.Fields(line)
+		if len(fields) < 5 || fields[len(fields)-1] == "total" {
+			continue
+		}
+		if calls, err := strconv.ParseUint(fields[3], 10, 64); err == nil {
+			a.ByName[fields[len(fields)-1]] = calls
+			a.Calls += calls
+		}
+	}
+	cpu, err := t.server.cpu()
+	a.CPU = cpu - t.cpu
+	return a, err
 }
 
 // clockTick is the unit of times in /proc/PID/stat; Linux has had no other for user space on any of Go's architectures.
 const clockTick = time.Second / 100
 
-// Usage reads what the daemon has used.
-func (s *Server) Usage() (Usage, error) {
-	proc := fmt.Sprintf("/proc/%d/", s.Process.PID())
-	var u Usage
-	io, err := os.ReadFile(proc + "io")
+// cpu returns the CPU time that the daemon has used.
+func (s *Server) cpu() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.Process.PID()))
 	if err != nil {
-		return u, fmt.Errorf("read the daemon's I/O counters: %w", err)
+		return 0, fmt.Errorf("read the daemon's CPU time: %w", err)
 	}
-	u.Read, u.Written = field(string(io), "rchar"), field(string(io), "wchar")
-	stat, err := os.ReadFile(proc + "stat")
-	if err != nil {
-		return u, fmt.Errorf("read the daemon's CPU time: %w", err)
-	}
-	_, afterName, _ := strings.Cut(string(stat), ") ") // fields 3 and on of proc_pid_stat(5)
-	if fields := strings.Fields(afterName); len(fields) > 14 {
-		ticks := func(number int) time.Duration {
-			n, _ := strconv.ParseInt(fields[number-3], 10, 64)
-			return time.Duration(n) * clockTick
+	_, text, _ := strings.Cut(string(stat), ") ") // field 3 of proc_pid_stat(5) and on
+	var ticks int64
+	fields := strings.Fields(text)
+	for _, number := range []int{14, 15} { // utime, stime
+		if len(fields) <= number-3 {
+			return 0, fmt.Errorf("the daemon's CPU time is not in %q", stat)
 		}
-		u.CPU, u.Children = ticks(14)+ticks(15), ticks(16)+ticks(17)
-	}
-	threads, err := filepath.Glob(proc + "task/*/status")
-	if err != nil {
-		return u, fmt.Errorf("list the daemon's threads: %w", err)
-	}
-	for _, thread := range threads {
-		if status, err := os.ReadFile(thread); err == nil { // a thread may have ended meanwhile
-			u.Wakeups += field(string(status), "voluntary_ctxt_switches")
+		n, err := strconv.ParseInt(fields[number-3], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the daemon's CPU time: %w", err)
 		}
+		ticks += n
 	}
-	return u, nil
-}
-
-// field returns the number after "name:" at the start of a line.
-func field(text, name string) uint64 {
-	for line := range strings.Lines(text) {
-		if value, found := strings.CutPrefix(line, name+":"); found {
-			n, _ := strconv.ParseUint(strings.TrimSpace(value), 10, 64)
-			return n
-		}
-	}
-	return 0
+	return time.Duration(ticks) * clockTick, nil
 }
