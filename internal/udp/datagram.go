@@ -15,6 +15,9 @@ type Datagram struct {
 // nonESPMarker precedes IKE on port 4500, RFC 3948 section 2.2. The kernel leaves it on what it passes up.
 var nonESPMarker = [4]byte{}
 
+// isKeepalive says whether a message to send is a NAT keepalive, which goes without a marker (RFC 3948 section 2.3).
+func isKeepalive(b []byte) bool { return len(b) == 1 && b[0] == 0xff }
+
 // ikeMessage takes the marker off. It returns nil for what is no IKE: NAT keepalives (one octet 0xFF, RFC 3948
 // section 2.3), datagrams too short for a marker, and on the NAT socket those without one.
 //

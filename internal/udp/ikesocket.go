@@ -124,7 +124,7 @@ func (s *ikeSocket) receive(b, oob []byte, remote netip.AddrPort, handle func(Da
 
 func (s *ikeSocket) send(d Datagram) error {
 	message := d.Payload
-	if s.encapsulated {
+	if s.encapsulated && !isKeepalive(message) {
 		message = append(nonESPMarker[:len(nonESPMarker):len(nonESPMarker)], message...)
 	}
 	var oob []byte

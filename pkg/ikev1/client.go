@@ -23,6 +23,8 @@ type client struct {
 
 	local        netip.AddrPort
 	encapsulated bool
+	natHere      bool // there is a NAT in front of us
+	keepalive    timer
 
 	// sas are the established ISAKMP SAs, oldest first. children include those that are not established yet, oldest first.
 	sas      []*isakmpSA
@@ -35,6 +37,7 @@ type client struct {
 func (e *Engine) newClient(key clientKey, identity string) *client {
 	e.lastClient++
 	c := &client{id: e.lastClient, key: key, identity: identity, established: e.now}
+	c.keepalive.owner = c
 	e.clients[c.id] = c
 	e.byKey[key] = c
 	return c
@@ -64,6 +67,7 @@ func (e *Engine) reap(c *client, reason string) {
 	if len(c.sas) > 0 || len(c.children) > 0 || e.clients[c.id] != c {
 		return
 	}
+	e.timers.set(&c.keepalive, time.Time{})
 	delete(e.clients, c.id)
 	if e.byKey[c.key] == c {
 		delete(e.byKey, c.key)
@@ -88,11 +92,25 @@ func (e *Engine) closeClient(c *client, reason string, tell bool) {
 	e.reap(c, reason)
 }
 
-// move notes that an authenticated message of sa came from another port: a NAT has a new mapping for the client. Children that are
-// installed stay as they are; the kernel tells the owner about their new address.
+// move notes that an authenticated message of sa came from another port: a NAT has a new mapping for the client.
 func (e *Engine) move(sa *isakmpSA, d Datagram) {
-	c := sa.client
-	if d.Remote == sa.remote && d.Local == sa.local || sa != c.newest() {
+	if sa == sa.client.newest() {
+		e.relocate(sa.client, d)
+	}
+}
+
+// Moved tells the engine that authentic ESP of a client came from another port than before, for a NAT has changed its mapping.
+func (e *Engine) Moved(now time.Time, id ClientID, remote netip.AddrPort) Output {
+	e.now = now
+	if c := e.clients[id]; c != nil {
+		e.relocate(c, Datagram{Local: c.local, Remote: remote, Encapsulated: c.encapsulated})
+	}
+	return e.take()
+}
+
+// relocate takes the addresses of d for those of c, unless another client has them.
+func (e *Engine) relocate(c *client, d Datagram) {
+	if d.Remote == c.key.remote && d.Local == c.local {
 		return
 	}
 	key := clientKey{local: c.key.local, remote: d.Remote, identity: c.key.identity}
@@ -106,6 +124,7 @@ func (e *Engine) move(sa *isakmpSA, d Datagram) {
 	for _, s := range c.sas {
 		s.local, s.remote, s.encapsulated = d.Local, d.Remote, d.Encapsulated
 	}
+	e.emit(ClientMoved{Client: c.id, Local: d.Local, Remote: d.Remote, Encapsulated: d.Encapsulated})
 }
 
 // info returns the snapshot of a client.

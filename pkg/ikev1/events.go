@@ -74,6 +74,14 @@ type ChildClosed struct {
 	ByPeer        bool
 }
 
+// ClientMoved says that authentic messages of a client come from another port, because a NAT has changed its mapping: its
+// installed SAs have to follow.
+type ClientMoved struct {
+	Client        ClientID
+	Local, Remote netip.AddrPort
+	Encapsulated  bool
+}
+
 // ClientGone says that nothing is left of a client; its ClientID is not used again.
 type ClientGone struct {
 	Client ClientID
@@ -120,6 +128,7 @@ func (Phase1Failed) isEvent()      {}
 func (Phase2Failed) isEvent()      {}
 func (ChildEstablished) isEvent()  {}
 func (ChildClosed) isEvent()       {}
+func (ClientMoved) isEvent()       {}
 func (ClientGone) isEvent()        {}
 func (Dropped) isEvent()           {}
 
@@ -142,6 +151,10 @@ func (e ChildEstablished) String() string {
 
 func (e ChildClosed) String() string {
 	return fmt.Sprintf("client %d: child %d closed: %s", e.Client, e.Child, e.Reason)
+}
+
+func (e ClientMoved) String() string {
+	return fmt.Sprintf("client %d moved to %s", e.Client, e.Remote)
 }
 
 func (e ClientGone) String() string {

@@ -341,7 +341,8 @@ func (e *Engine) adopt(sa *isakmpSA, id wire.ID) {
 	if !rekey {
 		c = e.newClient(key, id.String())
 	}
-	c.local, c.encapsulated = sa.local, sa.encapsulated
+	c.local, c.encapsulated, c.natHere = sa.local, sa.encapsulated, sa.peer.natHere
+	e.keepNAT(c)
 	c.vendorKind, c.ikeProposal = sa.peer.kind, sa.proposal.String()
 	c.sas = append(c.sas, sa)
 	sa.client = c
