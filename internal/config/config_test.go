@@ -32,11 +32,11 @@ func TestMinimalHasDefaults(t *testing.T) {
 		IKE: IKE{
 			Keys:        []Key{{netip.MustParsePrefix("0.0.0.0/0"), psk}, {netip.MustParsePrefix("::/0"), psk}},
 			DPDInterval: 30 * time.Second, DPDTimeout: 2 * time.Minute,
-			HalfOpenMax: 1000, HalfOpenPerAddr: 10, HalfOpenTimeout: 30 * time.Second, MaxChildren: 4,
+			HalfOpenMax: 1000, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second, MaxChildren: 8,
 		},
 		L2TP: L2TP{HelloInterval: time.Minute, MaxSessions: 4},
 		PPP: PPP{
-			LocalAddress: netip.MustParseAddr("10.99.0.1"), MTU: 1400, Auth: []AuthMethod{MSCHAPv2, CHAP, PAP},
+			LocalAddress: netip.MustParseAddr("10.99.0.1"), MTU: 1400, Auth: []AuthMethod{MSCHAPv2},
 			EchoInterval: 30 * time.Second, EchoFailures: 4,
 		},
 		Users:           []User{{Name: "alice", Password: "replace-this-too"}},

@@ -19,10 +19,10 @@ func defaults() *Config {
 	return &Config{
 		IKE: IKE{
 			DPDInterval: 30 * time.Second, DPDTimeout: 120 * time.Second,
-			HalfOpenMax: 1000, HalfOpenPerAddr: 10, HalfOpenTimeout: 30 * time.Second, MaxChildren: 4,
+			HalfOpenMax: 1000, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second, MaxChildren: 8,
 		},
 		L2TP:            L2TP{HelloInterval: 60 * time.Second, MaxSessions: 4},
-		PPP:             PPP{MTU: 1400, Auth: []AuthMethod{MSCHAPv2, CHAP, PAP}, EchoInterval: 30 * time.Second, EchoFailures: 4},
+		PPP:             PPP{MTU: 1400, Auth: []AuthMethod{MSCHAPv2}, EchoInterval: 30 * time.Second, EchoFailures: 4},
 		Slots:           Slots{Tag: 0x1701, PortBase: 0x4000, PortMask: 0xC000},
 		InterfacePrefix: "l2t",
 		Control:         Control{Socket: DefaultSocket},
