@@ -5,6 +5,7 @@ package integration
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -57,22 +58,33 @@ func names(n int) []string {
 	return users
 }
 
+// took logs the median and the longest of some times.
+func (f *fixture) took(what string, times []time.Duration) {
+	f.t.Helper()
+	slices.Sort(times)
+	f.t.Logf("%s: median %v, longest %v of %d", what, times[len(times)/2].Round(time.Millisecond), times[len(times)-1].Round(time.Millisecond), len(times))
+}
+
 func TestTwentyAtOnce(t *testing.T) {
 	users := names(20)
 	f := setUp(t, config("", users...))
 	clients := f.crowd(users)
 	var mu sync.Mutex
 	given := map[netip.Addr]string{}
+	var times []time.Duration
 	f.each(clients, func(c *lab.Client) error {
+		begin := time.Now()
 		address, err := c.Connect(f.ctx)
 		mu.Lock()
 		defer mu.Unlock()
+		times = append(times, time.Since(begin))
 		if other, taken := given[address]; taken && err == nil {
 			return fmt.Errorf("has the address %v of %s", address, other)
 		}
 		given[address] = c.Name
 		return err
 	})
+	f.took("connecting all at once", times)
 	f.each(clients, func(c *lab.Client) error {
 		pings, err := c.Ping(f.ctx, inner, 5)
 		if err == nil && pings.Lost() > 0 {
@@ -107,12 +119,18 @@ func TestFiftyRounds(t *testing.T) {
 	users := names(5)
 	f := setUp(t, config("", users...))
 	clients := f.crowd(users)
+	var mu sync.Mutex
+	var times []time.Duration
 	round := func() {
 		t.Helper()
 		f.each(clients, func(c *lab.Client) error {
+			begin := time.Now()
 			if _, err := c.Connect(f.ctx); err != nil {
 				return err
 			}
+			mu.Lock()
+			times = append(times, time.Since(begin))
+			mu.Unlock()
 			if pings, err := c.Ping(f.ctx, inner, 1); err != nil || pings.Lost() > 0 {
 				return fmt.Errorf("no answer to ping (%v)", err)
 			}
@@ -125,6 +143,7 @@ func TestFiftyRounds(t *testing.T) {
 	for range rounds {
 		round()
 	}
+	f.took("connecting in fives", times)
 	var last footprint
 	err := lab.Until(f.ctx, 20*time.Second, "the daemon holds what it held at first", func() error {
 		if last = f.footprint(); last.fds > first.fds || last.goroutines > first.goroutines {

@@ -78,7 +78,13 @@ func (c *Client) writeFiles() error {
 	if lns.Is6() {
 		lns = relayAddress.Addr()
 	}
+	own, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("find the name of this machine: %w", err)
+	}
 	files := map[string]string{
+		// pppd looks for the machine's own name, and would wait for a name server.
+		"hosts": "127.0.0.1 localhost " + own + "\n",
 		"run/.keep":     "",
 		"etc-ppp/.keep": "",
 		"ipsec.conf": fmt.Sprintf(`config setup
@@ -157,6 +163,7 @@ func (c *Client) hold() error {
 mount --bind "$1/etc-ppp" /etc/ppp
 mount --bind "$1/ipsec.conf" /etc/ipsec.conf
 mount --bind "$1/ipsec.secrets" /etc/ipsec.secrets
+mount --bind "$1/hosts" /etc/hosts
 mount --bind /dev/null /dev/console
 mount --bind "$1/run" /run
 echo ready

@@ -13,7 +13,7 @@ mount --bind /run/ppp-files /etc/ppp 2>/dev/null
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 [ -e /dev/ppp ] || mknod /dev/ppp c 108 0
 ip link set lo up
-hostname guest
+hostname localhost # a name that resolves without a name server: pppd looks it up
 export TMPDIR=/dev/shm
 control=$(tr ' ' '\n' </proc/cmdline | sed -n 's/^l2tpctl.control=//p')
 for module in $(tr ' ' '\n' </proc/cmdline | sed -n 's/^l2tpctl.modules=//p' | tr , ' '); do modprobe -q "$module"; done
