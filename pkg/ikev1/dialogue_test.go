@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/ikev1test"
 )
 
 // world owns one engine in virtual time, with a model of the kernel that holds the SAs. Tests are dialogues: a peer says something,
@@ -176,33 +177,33 @@ func (w *world) take() []ikev1.Datagram {
 }
 
 // say sends a message of p, however many answers there are.
-func (w *world) say(p *peer, payload []byte) []ikev1.Datagram {
-	return w.deliver(ikev1.Datagram{Local: p.server, Remote: p.addr, Encapsulated: p.encapsulated, Payload: payload})
+func (w *world) say(p *ikev1test.Peer, payload []byte) []ikev1.Datagram {
+	return w.deliver(ikev1.Datagram{Local: p.Server, Remote: p.Addr, Encapsulated: p.Encapsulated, Payload: payload})
 }
 
 // ask sends a message of p and returns the one answer.
-func (w *world) ask(p *peer, payload []byte, why string) []byte {
+func (w *world) ask(p *ikev1test.Peer, payload []byte, why string) []byte {
 	w.t.Helper()
 	mark := len(w.events)
 	return w.one(p, w.say(p, payload), fmt.Sprintf("%s; events: %v", why, w.events[mark:]))
 }
 
 // one returns the payload of the only datagram, which must go to p.
-func (w *world) one(p *peer, sent []ikev1.Datagram, why string) []byte {
+func (w *world) one(p *ikev1test.Peer, sent []ikev1.Datagram, why string) []byte {
 	w.t.Helper()
 	if len(sent) != 1 {
 		w.t.Fatalf("%d answers where one must come: %s", len(sent), why)
 	}
 	d := sent[0]
-	if d.Remote != p.addr || d.Local != p.server || d.Encapsulated != p.encapsulated {
+	if d.Remote != p.Addr || d.Local != p.Server || d.Encapsulated != p.Encapsulated {
 		w.t.Fatalf("the answer goes from %v to %v (encapsulated %v), the question came from %v to %v: %s",
-			d.Local, d.Remote, d.Encapsulated, p.addr, p.server, why)
+			d.Local, d.Remote, d.Encapsulated, p.Addr, p.Server, why)
 	}
 	return d.Payload
 }
 
 // silent sends a message of p that must not be answered, and returns the reason that the engine gives.
-func (w *world) silent(p *peer, payload []byte, why string) ikev1.DropReason {
+func (w *world) silent(p *ikev1test.Peer, payload []byte, why string) ikev1.DropReason {
 	w.t.Helper()
 	mark := len(w.events)
 	if sent := w.say(p, payload); len(sent) != 0 {

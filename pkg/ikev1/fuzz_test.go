@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/ikev1test"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
@@ -13,23 +14,23 @@ import (
 // than it was asked, and must come to rest afterwards.
 func FuzzHandle(f *testing.F) {
 	p := newPeer(1)
-	m := p.mainMode()
-	f.Add(byte(0), byte(0), byte(0), m.message1())
+	m := p.MainMode()
+	f.Add(byte(0), byte(0), byte(0), m.Message1())
 	f.Add(byte(1), byte(1), byte(wire.PayloadKE), wire.AppendChain(nil, wire.KE(make([]byte, 64)), wire.Nonce("12345678")))
-	f.Add(byte(2), byte(2), byte(wire.PayloadID), wire.AppendChain(nil, p.identity, wire.Hash("hash")))
+	f.Add(byte(2), byte(2), byte(wire.PayloadID), wire.AppendChain(nil, p.Identity, wire.Hash("hash")))
 	notify := wire.Notification{DOI: wire.DOIIPsec, Protocol: wire.ProtocolISAKMP, Kind: wire.NotifyRUThere, SPI: make([]byte, 16), Data: make([]byte, 4)}
 	del := wire.Delete{DOI: wire.DOIIPsec, Protocol: wire.ProtocolESP, SPILen: 4, SPIs: [][]byte{{1, 2, 3, 4}}}
 	f.Add(byte(3), byte(3), byte(wire.PayloadNotification), wire.AppendChain(nil, notify, del, del))
 	esp := &wire.SA{DOI: wire.DOIIPsec, Situation: wire.SituationIdentityOnly, Proposals: []wire.Proposal{{
-		Number: 1, Protocol: wire.ProtocolESP, SPI: []byte{1, 2, 3, 4}, Transforms: []wire.Transform{espTransform(1, 12, 256, 2, 2)}}}}
-	f.Add(byte(4), byte(4), byte(wire.PayloadSA), wire.AppendChain(nil, esp, wire.Nonce("12345678"), wire.AddrID(p.addr.Addr(), 17, 1701), wire.AddrID(p.server.Addr(), 17, 1701)))
+		Number: 1, Protocol: wire.ProtocolESP, SPI: []byte{1, 2, 3, 4}, Transforms: []wire.Transform{ikev1test.ESPTransform(1, 12, 256, 2, 2)}}}}
+	f.Add(byte(4), byte(4), byte(wire.PayloadSA), wire.AppendChain(nil, esp, wire.Nonce("12345678"), wire.AddrID(p.Addr.Addr(), 17, 1701), wire.AddrID(p.Server.Addr(), 17, 1701)))
 
-	f.Fuzz(func(t *testing.T, state, form, first byte, b []byte) {
+	f.Fuzz(func(t *testing.T, state, kind, first byte, b []byte) {
 		w := newWorld(t)
 		p := newPeer(1)
 		m := w.reach(p, state%6)
 		w.take()
-		for _, d := range w.say(p, m.form(form%5, wire.PayloadType(first), b)) {
+		for _, d := range w.say(p, form(m, kind%5, wire.PayloadType(first), b)) {
 			if state%6 == 0 && len(d.Payload) > len(b) {
 				t.Errorf("a stranger sent %d octets and got %d", len(b), len(d.Payload))
 			}
@@ -41,58 +42,58 @@ func FuzzHandle(f *testing.F) {
 }
 
 // reach brings the engine into a state of Main Mode or Quick Mode with p.
-func (w *world) reach(p *peer, state byte) *mainMode {
-	m := p.mainMode()
+func (w *world) reach(p *ikev1test.Peer, state byte) *ikev1test.MainMode {
+	m := p.MainMode()
 	if state < 2 {
 		if state == 1 {
-			w.ok(m.takeMessage2(w.ask(p, m.message1(), "message 2")))
+			w.ok(m.TakeMessage2(w.ask(p, m.Message1(), "message 2")))
 		}
-		m.hash, m.bits = keymat.SHA256, 256
-		m.iv = make([]byte, keymat.BlockSize)
-		m.cbc, _ = keymat.NewCBC(make([]byte, 32))
+		m.Hash, m.Bits = keymat.SHA256, 256
+		m.IV = make([]byte, keymat.BlockSize)
+		m.CBC, _ = keymat.NewCBC(make([]byte, 32))
 		return m
 	}
 	if state >= 3 {
-		p.vendorIDs = append(p.vendorIDs, vidDPD)
+		p.VendorIDs = append(p.VendorIDs, ikev1test.VendorDPD)
 		m = w.connect(p)
 		switch state {
 		case 4:
-			w.say(p, m.quickMode(1).message1())
+			w.say(p, m.QuickMode(1).Message1())
 		case 5:
 			w.quick(m, 1)
 		}
 		return m
 	}
-	w.ok(m.takeMessage2(w.ask(p, m.message1(), "message 2")))
-	four := w.ask(p, m.message3(), "message 4")
-	w.ok(m.takeMessage4(four))
+	w.ok(m.TakeMessage2(w.ask(p, m.Message1(), "message 2")))
+	four := w.ask(p, m.Message3(), "message 4")
+	w.ok(m.TakeMessage4(four))
 	return m
 }
 
 // form makes a message of the payloads in b.
-func (m *mainMode) form(form byte, first wire.PayloadType, b []byte) []byte {
+func form(m *ikev1test.MainMode, form byte, first wire.PayloadType, b []byte) []byte {
 	const id = 77
 	seal := func(exchange wire.ExchangeType) []byte {
 		// A HASH payload before them, which covers them.
-		hash := keymat.Hash1(m.hash, m.keys.SKEYIDa, id, b)
+		hash := keymat.Hash1(m.Hash, m.Keys.SKEYIDa, id, b)
 		plain := append([]byte{byte(first), 0, 0, byte(4 + len(hash))}, hash...)
-		sealed, _, err := m.cbc.Encrypt(keymat.Phase2IV(m.hash, m.iv, id), append(plain, b...))
+		sealed, _, err := m.CBC.Encrypt(keymat.Phase2IV(m.Hash, m.IV, id), append(plain, b...))
 		if err != nil {
 			panic(err)
 		}
-		return wire.Sealed(wire.Header{InitiatorCookie: m.ckyI, ResponderCookie: m.ckyR, Exchange: exchange, MessageID: id}, wire.PayloadHash, sealed)
+		return wire.Sealed(wire.Header{InitiatorCookie: m.CookieI, ResponderCookie: m.CookieR, Exchange: exchange, MessageID: id}, wire.PayloadHash, sealed)
 	}
 	switch form {
 	case 1:
-		h := m.header()
+		h := m.Header()
 		h.NextPayload, h.Version, h.Length = first, wire.Version1, uint32(wire.HeaderLen+len(b))
 		return append(h.Append(nil), b...)
 	case 2:
-		sealed, _, err := m.cbc.Encrypt(m.iv, b)
+		sealed, _, err := m.CBC.Encrypt(m.IV, b)
 		if err != nil {
 			panic(err)
 		}
-		return wire.Sealed(m.header(), first, sealed)
+		return wire.Sealed(m.Header(), first, sealed)
 	case 3:
 		return seal(wire.ExchangeInformational)
 	case 4:

@@ -7,42 +7,43 @@ import (
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/ikev1test"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
 func TestDeletesInAnyOrder(t *testing.T) {
-	for name, order := range map[string]func(w *world, m *mainMode, q *quickMode){
-		"ESP then ISAKMP": func(w *world, m *mainMode, q *quickMode) {
-			w.say(m.peer, m.informational(q.deleteESP()))
+	for name, order := range map[string]func(w *world, m *ikev1test.MainMode, q *ikev1test.QuickMode){
+		"ESP then ISAKMP": func(w *world, m *ikev1test.MainMode, q *ikev1test.QuickMode) {
+			w.say(m.Peer, m.Informational(q.DeleteESP()))
 			want(t, len(w.inbound)+len(w.outbound), 0, "the child is gone")
-			w.say(m.peer, m.informational(m.deleteISAKMP()))
+			w.say(m.Peer, m.Informational(m.DeleteISAKMP()))
 		},
-		"both in one message": func(w *world, m *mainMode, q *quickMode) {
-			w.say(m.peer, m.informational(q.deleteESP(), m.deleteISAKMP()))
+		"both in one message": func(w *world, m *ikev1test.MainMode, q *ikev1test.QuickMode) {
+			w.say(m.Peer, m.Informational(q.DeleteESP(), m.DeleteISAKMP()))
 		},
-		"both in one message, ISAKMP twice": func(w *world, m *mainMode, q *quickMode) {
-			w.say(m.peer, m.informational(q.deleteESP(), m.deleteISAKMP(), m.deleteISAKMP(), q.deleteESP()))
+		"both in one message, ISAKMP twice": func(w *world, m *ikev1test.MainMode, q *ikev1test.QuickMode) {
+			w.say(m.Peer, m.Informational(q.DeleteESP(), m.DeleteISAKMP(), m.DeleteISAKMP(), q.DeleteESP()))
 		},
-		"ESP twice": func(w *world, m *mainMode, q *quickMode) {
-			w.say(m.peer, m.informational(q.deleteESP(), q.deleteESP()))
-			w.say(m.peer, m.informational(q.deleteESP()))
-			w.say(m.peer, m.informational(m.deleteISAKMP()))
+		"ESP twice": func(w *world, m *ikev1test.MainMode, q *ikev1test.QuickMode) {
+			w.say(m.Peer, m.Informational(q.DeleteESP(), q.DeleteESP()))
+			w.say(m.Peer, m.Informational(q.DeleteESP()))
+			w.say(m.Peer, m.Informational(m.DeleteISAKMP()))
 		},
-		"ISAKMP alone": func(w *world, m *mainMode, q *quickMode) {
-			w.say(m.peer, m.informational(m.deleteISAKMP()))
-			w.ok(q.agree(w, true)) // children outlive their ISAKMP SA (Apple's rekeying depends on it)
+		"ISAKMP alone": func(w *world, m *ikev1test.MainMode, q *ikev1test.QuickMode) {
+			w.say(m.Peer, m.Informational(m.DeleteISAKMP()))
+			w.ok(w.agree(q, true)) // children outlive their ISAKMP SA (Apple's rekeying depends on it)
 			want(t, w.client().State, "expired", "only a child is left")
 			w.elapse(2 * time.Hour)
 		},
-		"ISAKMP then ESP": func(w *world, m *mainMode, q *quickMode) {
-			late := m.informational(q.deleteESP())
-			w.say(m.peer, m.informational(m.deleteISAKMP()))
-			w.silent(m.peer, late, "a message of a deleted ISAKMP SA")
+		"ISAKMP then ESP": func(w *world, m *ikev1test.MainMode, q *ikev1test.QuickMode) {
+			late := m.Informational(q.DeleteESP())
+			w.say(m.Peer, m.Informational(m.DeleteISAKMP()))
+			w.silent(m.Peer, late, "a message of a deleted ISAKMP SA")
 			w.elapse(2 * time.Hour)
 		},
-		"ISAKMP before ESP in one message": func(w *world, m *mainMode, q *quickMode) {
-			w.say(m.peer, m.informational(m.deleteISAKMP(), q.deleteESP()))
+		"ISAKMP before ESP in one message": func(w *world, m *ikev1test.MainMode, q *ikev1test.QuickMode) {
+			w.say(m.Peer, m.Informational(m.DeleteISAKMP(), q.DeleteESP()))
 			w.elapse(2 * time.Hour)
 		},
 	} {
@@ -63,13 +64,13 @@ func TestForeignDelete(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.connect(newPeer(1)), w.connect(newPeer(2))
 	qa, qb := w.quick(a, 1), w.quick(b, 1)
-	w.say(b.peer, b.informational(qa.deleteESP()))
-	w.say(b.peer, b.informational(a.deleteISAKMP()))
-	inbound := qa.deleteESP() // our own SPI instead of the client's
-	inbound.SPIs[0] = binary.BigEndian.AppendUint32(nil, qa.theirs)
-	w.say(b.peer, b.informational(inbound))
-	w.ok(qa.agree(w, true))
-	w.ok(qb.agree(w, true))
+	w.say(b.Peer, b.Informational(qa.DeleteESP()))
+	w.say(b.Peer, b.Informational(a.DeleteISAKMP()))
+	inbound := qa.DeleteESP() // our own SPI instead of the client's
+	inbound.SPIs[0] = binary.BigEndian.AppendUint32(nil, qa.Theirs)
+	w.say(b.Peer, b.Informational(inbound))
+	w.ok(w.agree(qa, true))
+	w.ok(w.agree(qb, true))
 	want(t, len(w.engine.Clients()), 2, "both are there")
 	w.quick(a, 2)
 }
@@ -78,29 +79,29 @@ func TestUnauthenticatedInformationals(t *testing.T) {
 	w := newWorld(t)
 	m := w.connect(newPeer(1))
 	q := w.quick(m, 1)
-	payloads := []wire.Payload{q.deleteESP(), m.deleteISAKMP()}
+	payloads := []wire.Payload{q.DeleteESP(), m.DeleteISAKMP()}
 	rest := wire.AppendChain(nil, payloads...)
-	good := keymat.HashInfo(m.hash, m.keys.SKEYIDa, 77, rest)
+	good := keymat.HashInfo(m.Hash, m.Keys.SKEYIDa, 77, rest)
 	for i := range good {
 		bad := bytes.Clone(good)
 		bad[i] ^= 0x40
-		want(t, w.silent(m.peer, m.sealedInformational(77, bad, payloads...), "a wrong HASH"), ikev1.DropHash, "the reason")
+		want(t, w.silent(m.Peer, m.SealedInformational(77, bad, payloads...), "a wrong HASH"), ikev1.DropHash, "the reason")
 	}
 	for _, n := range []int{0, 1, len(good) - 1} {
-		want(t, w.silent(m.peer, m.sealedInformational(77, good[:n], payloads...), "a short HASH"), ikev1.DropHash, "the reason")
+		want(t, w.silent(m.Peer, m.SealedInformational(77, good[:n], payloads...), "a short HASH"), ikev1.DropHash, "the reason")
 	}
-	want(t, w.silent(m.peer, m.sealedInformational(77, append(bytes.Clone(good), 0), payloads...), "a long HASH"), ikev1.DropHash, "the reason")
-	w.silent(m.peer, m.sealedInformational(78, good, payloads...), "a HASH of another message id")
+	want(t, w.silent(m.Peer, m.SealedInformational(77, append(bytes.Clone(good), 0), payloads...), "a long HASH"), ikev1.DropHash, "the reason")
+	w.silent(m.Peer, m.SealedInformational(78, good, payloads...), "a HASH of another message id")
 
-	h := wire.Header{InitiatorCookie: m.ckyI, ResponderCookie: m.ckyR, Exchange: wire.ExchangeInformational, MessageID: 5}
-	want(t, w.silent(m.peer, wire.Message(h, payloads...), "a Delete in the clear"), ikev1.DropUnencrypted, "the reason")
-	w.silent(m.peer, wire.Message(h, append([]wire.Payload{wire.Hash(good)}, payloads...)...), "a Delete in the clear with a HASH")
+	h := wire.Header{InitiatorCookie: m.CookieI, ResponderCookie: m.CookieR, Exchange: wire.ExchangeInformational, MessageID: 5}
+	want(t, w.silent(m.Peer, wire.Message(h, payloads...), "a Delete in the clear"), ikev1.DropUnencrypted, "the reason")
+	w.silent(m.Peer, wire.Message(h, append([]wire.Payload{wire.Hash(good)}, payloads...)...), "a Delete in the clear with a HASH")
 	h.ResponderCookie = wire.Cookie{}
-	w.silent(m.peer, wire.Message(h, payloads...), "a Delete without a responder cookie")
-	stranger := *m.peer
-	stranger.addr = newPeer(99).addr
-	w.silent(&stranger, m.informational(payloads...), "a Delete from another address")
-	w.ok(q.agree(w, true))
+	w.silent(m.Peer, wire.Message(h, payloads...), "a Delete without a responder cookie")
+	stranger := *m.Peer
+	stranger.Addr = newPeer(99).Addr
+	w.silent(&stranger, m.Informational(payloads...), "a Delete from another address")
+	w.ok(w.agree(q, true))
 	want(t, w.client().State, "established", "nothing of this counted")
 	w.hangUp(m, q)
 	w.empty("the real Delete counts")
@@ -111,49 +112,49 @@ func TestReplayedInformational(t *testing.T) {
 	w := newWorld(t)
 	m := w.connect(newPeer(1))
 	q := w.quick(m, 1)
-	contact := m.informational(m.initialContact())
-	w.say(m.peer, contact)
-	w.ok(q.agree(w, true))
+	contact := m.Informational(m.InitialContact())
+	w.say(m.Peer, contact)
+	w.ok(w.agree(q, true))
 	q2 := w.quick(m, 2)
 	for range 100 {
-		w.silent(m.peer, contact, "a replayed INITIAL-CONTACT")
+		w.silent(m.Peer, contact, "a replayed INITIAL-CONTACT")
 	}
-	w.ok(q2.agree(w, true))
+	w.ok(w.agree(q2, true))
 }
 
 func TestDPDAnswers(t *testing.T) {
 	w := newWorld(t)
 	p := newPeer(1)
-	p.vendorIDs = append(p.vendorIDs, vidDPD)
+	p.VendorIDs = append(p.VendorIDs, ikev1test.VendorDPD)
 	m := w.connect(p)
-	want(t, hasVID(m.vids, vidDPD), true, "DPD was offered and is answered")
+	want(t, ikev1test.HasVendorID(m.AnsweredVendorIDs, ikev1test.VendorDPD), true, "DPD was offered and is answered")
 	for sequence := uint32(1000); sequence < 1005; sequence++ {
-		payloads, err := m.openInformational(w.ask(p, m.informational(m.dpd(wire.NotifyRUThere, sequence)), "R-U-THERE is answered"))
+		payloads, err := m.OpenInformational(w.ask(p, m.Informational(m.DPD(wire.NotifyRUThere, sequence)), "R-U-THERE is answered"))
 		w.ok(err)
 		n, err := wire.ParseNotification(payloads[0].Body)
 		w.ok(err)
 		want(t, n.Kind, wire.NotifyRUThereAck, "with an acknowledgement")
 		want(t, binary.BigEndian.Uint32(n.Data), sequence, "of the same sequence number")
-		if !bytes.Equal(n.SPI, m.cookies()) || n.Protocol != wire.ProtocolISAKMP || n.DOI != wire.DOIIPsec {
+		if !bytes.Equal(n.SPI, m.Cookies()) || n.Protocol != wire.ProtocolISAKMP || n.DOI != wire.DOIIPsec {
 			t.Errorf("the acknowledgement is %+v", n)
 		}
 	}
-	want(t, w.silent(p, m.informational(m.dpd(wire.NotifyRUThere, 1000)), "a number from the past"), ikev1.DropSequence, "the reason")
-	wrong := m.dpd(wire.NotifyRUThere, 2000)
+	want(t, w.silent(p, m.Informational(m.DPD(wire.NotifyRUThere, 1000)), "a number from the past"), ikev1.DropSequence, "the reason")
+	wrong := m.DPD(wire.NotifyRUThere, 2000)
 	wrong.SPI = make([]byte, 16)
-	w.silent(p, m.informational(wrong), "R-U-THERE about other cookies")
-	short := m.dpd(wire.NotifyRUThere, 2000)
+	w.silent(p, m.Informational(wrong), "R-U-THERE about other cookies")
+	short := m.DPD(wire.NotifyRUThere, 2000)
 	short.Data = short.Data[:3]
-	w.silent(p, m.informational(short), "R-U-THERE with three octets")
+	w.silent(p, m.Informational(short), "R-U-THERE with three octets")
 	w.hangUp(m)
 	w.empty("hung up")
 }
 
 // question returns the sequence number of the R-U-THERE among messages of the server.
-func question(w *world, m *mainMode, sent []ikev1.Datagram) (uint32, bool) {
+func question(w *world, m *ikev1test.MainMode, sent []ikev1.Datagram) (uint32, bool) {
 	w.t.Helper()
 	for _, d := range sent {
-		payloads, err := m.openInformational(d.Payload)
+		payloads, err := m.OpenInformational(d.Payload)
 		w.ok(err)
 		if n, err := wire.ParseNotification(payloads[0].Body); err == nil && n.Kind == wire.NotifyRUThere {
 			return binary.BigEndian.Uint32(n.Data), true
@@ -165,8 +166,8 @@ func question(w *world, m *mainMode, sent []ikev1.Datagram) (uint32, bool) {
 func TestDPDAsks(t *testing.T) {
 	config := func(c *ikev1.Config) { c.DPDInterval, c.DPDTimeout = 30*time.Second, 150*time.Second }
 	w := newWorld(t, config)
-	p := newPeer(1).behindNAT(500, 4500)
-	p.vendorIDs = append(p.vendorIDs, vidDPD)
+	p := newPeer(1).BehindNAT(500, 4500)
+	p.VendorIDs = append(p.VendorIDs, ikev1test.VendorDPD)
 	m := w.connect(p)
 	w.quick(m, 1)
 	w.elapse(29 * time.Second)
@@ -174,7 +175,7 @@ func TestDPDAsks(t *testing.T) {
 	for range 20 { // ten minutes of answers keep the client
 		w.elapse(30 * time.Second)
 		if sequence, ok := question(w, m, w.take()); ok {
-			w.say(p, m.informational(m.dpd(wire.NotifyRUThereAck, sequence)))
+			w.say(p, m.Informational(m.DPD(wire.NotifyRUThereAck, sequence)))
 		} else {
 			t.Fatal("a silent client is not asked")
 		}
@@ -210,22 +211,22 @@ func TestDPDAsks(t *testing.T) {
 
 func TestCloseClientTellsThePeer(t *testing.T) {
 	w := newWorld(t)
-	p := newPeer(1).behindNAT(500, 4500)
+	p := newPeer(1).BehindNAT(500, 4500)
 	m := w.connect(p)
 	q := w.quick(m, 1)
 	w.absorb(w.engine.CloseClient(w.now, w.client().ID, "by the operator"))
 	var esp, isakmp bool
 	for _, d := range w.take() {
-		want(t, d.Remote, p.addr, "the Delete goes to the client")
-		payloads, err := m.openInformational(d.Payload)
+		want(t, d.Remote, p.Addr, "the Delete goes to the client")
+		payloads, err := m.OpenInformational(d.Payload)
 		w.ok(err)
 		for _, raw := range payloads {
 			del, err := wire.ParseDelete(raw.Body)
 			w.ok(err)
 			switch {
-			case del.Protocol == wire.ProtocolESP && len(del.SPIs) == 1 && binary.BigEndian.Uint32(del.SPIs[0]) == q.theirs:
+			case del.Protocol == wire.ProtocolESP && len(del.SPIs) == 1 && binary.BigEndian.Uint32(del.SPIs[0]) == q.Theirs:
 				esp = true
-			case del.Protocol == wire.ProtocolISAKMP && len(del.SPIs) == 1 && bytes.Equal(del.SPIs[0], m.cookies()):
+			case del.Protocol == wire.ProtocolISAKMP && len(del.SPIs) == 1 && bytes.Equal(del.SPIs[0], m.Cookies()):
 				isakmp = true
 			default:
 				t.Errorf("an odd Delete %+v", del)

@@ -18,7 +18,7 @@ func TestKeepalive(t *testing.T) {
 	for range 3 {
 		w.elapse(20 * time.Second)
 		sent := w.take()
-		if len(sent) != 1 || string(sent[0].Payload) != "\xff" || !sent[0].Encapsulated || sent[0].Remote != p.addr {
+		if len(sent) != 1 || string(sent[0].Payload) != "\xff" || !sent[0].Encapsulated || sent[0].Remote != p.Addr {
 			t.Fatalf("sent %+v, want one keepalive", sent)
 		}
 	}
@@ -28,7 +28,7 @@ func TestKeepalive(t *testing.T) {
 	want(t, len(w.take()), 0, "no keepalive to a client that has gone")
 
 	w = newWorld(t)
-	w.quick(w.connect(newPeer(1).behindNAT(500, 4500)), 1)
+	w.quick(w.connect(newPeer(1).BehindNAT(500, 4500)), 1)
 	w.take()
 	w.elapse(10 * time.Minute)
 	want(t, len(w.take()), 0, "the NAT in front of the client is the client's business")
@@ -36,11 +36,11 @@ func TestKeepalive(t *testing.T) {
 
 func TestMoved(t *testing.T) {
 	w := newWorld(t)
-	p := newPeer(1).behindNAT(500, 4500)
+	p := newPeer(1).BehindNAT(500, 4500)
 	m := w.connect(p)
 	w.quick(m, 1)
 	id := w.client().ID
-	to := newPeer(1).behindNAT(500, 4711).addr
+	to := newPeer(1).BehindNAT(500, 4711).Addr
 	w.absorb(w.engine.Moved(w.now, id, to))
 	moved := eventsOf[ikev1.ClientMoved](w)
 	if len(moved) != 1 || moved[0].Client != id || moved[0].Remote != w.client().Remote {

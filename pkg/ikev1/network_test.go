@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/ikev1test"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
@@ -21,7 +22,7 @@ type network struct {
 	delay, work             time.Duration
 	queue                   schedule
 	modes                   map[wire.Cookie]*robotMode
-	quicks                  map[uint32]*quickMode // by the SPI that the server chose
+	quicks                  map[uint32]*ikev1test.QuickMode // by the SPI that the server chose
 	established, eventsRead int
 }
 
@@ -46,7 +47,7 @@ func (s *schedule) Pop() any {
 }
 
 func newNetwork(w *world, seed uint64) *network {
-	n := &network{world: w, rng: rand.New(rand.NewPCG(seed, 1)), modes: map[wire.Cookie]*robotMode{}, quicks: map[uint32]*quickMode{}}
+	n := &network{world: w, rng: rand.New(rand.NewPCG(seed, 1)), modes: map[wire.Cookie]*robotMode{}, quicks: map[uint32]*ikev1test.QuickMode{}}
 	w.hold = func(ikev1.Action) bool { return true }
 	w.fault = func(a ikev1.Action) error {
 		if _, removal := a.(ikev1.RemoveChild); !removal && n.chance(n.faults) {
@@ -120,7 +121,7 @@ func (n *network) flush() {
 		if q == nil {
 			n.t.Errorf("a child is established that no client knows: %v", up)
 		} else if _, still := n.inbound[up.SPIIn]; still {
-			if err := q.agree(n.world, true); err != nil {
+			if err := n.agree(q, true); err != nil {
 				n.t.Errorf("%v: %v", up, err)
 			}
 		}
@@ -146,8 +147,8 @@ func (n *network) carry(payload []byte, deliver func(b []byte, damaged bool)) {
 }
 
 // toServer sends a message from where p is now.
-func (n *network) toServer(p *peer, payload []byte) {
-	local, remote, encapsulated := p.server, p.addr, p.encapsulated
+func (n *network) toServer(p *ikev1test.Peer, payload []byte) {
+	local, remote, encapsulated := p.Server, p.Addr, p.Encapsulated
 	n.carry(payload, func(b []byte, _ bool) {
 		n.absorb(n.engine.Handle(n.now, ikev1.Datagram{Local: local, Remote: remote, Encapsulated: encapsulated, Payload: b}))
 	})
@@ -167,7 +168,7 @@ func (n *network) toRobot(b []byte, damaged bool) {
 // robot is a client that connects, makes children, rekeys and hangs up, whatever the network does.
 type robot struct {
 	n        *network
-	home     peer // where it starts
+	home     ikev1test.Peer // where it starts
 	modes    []*robotMode
 	restarts int
 	rekeys   int
@@ -177,7 +178,7 @@ type robot struct {
 
 // robotMode is one Main Mode of a robot and its ISAKMP SA.
 type robotMode struct {
-	*mainMode
+	*ikev1test.MainMode
 	r      *robot
 	state  byte // the message that it waits for: 2, 4, 6; 0 when it is up; 'x' when it is given up
 	quicks map[uint32]*robotQuick
@@ -185,17 +186,17 @@ type robotMode struct {
 }
 
 type robotQuick struct {
-	*quickMode
+	*ikev1test.QuickMode
 	three []byte // set when message 2 came
 }
 
 func (n *network) robot(number uint64, natted bool) *robot {
 	p := newPeer(number)
 	if natted {
-		p.behindNAT(uint16(1024+n.rng.IntN(60000)), uint16(1024+n.rng.IntN(60000)))
+		p.BehindNAT(uint16(1024+n.rng.IntN(60000)), uint16(1024+n.rng.IntN(60000)))
 	}
 	if n.chance(0.5) {
-		p.vendorIDs = append(p.vendorIDs, vidDPD)
+		p.VendorIDs = append(p.VendorIDs, ikev1test.VendorDPD)
 	}
 	r := &robot{n: n, home: *p, rekeys: n.rng.IntN(3), children: 1 + n.rng.IntN(3)}
 	n.after(n.within(10*time.Second), r.connect)
@@ -207,10 +208,10 @@ func (r *robot) connect() {
 		return
 	}
 	p := r.home
-	m := &robotMode{mainMode: p.mainMode(), r: r, state: 2, quicks: map[uint32]*robotQuick{}, nextID: 1}
+	m := &robotMode{MainMode: p.MainMode(), r: r, state: 2, quicks: map[uint32]*robotQuick{}, nextID: 1}
 	r.modes = append(r.modes, m)
-	r.n.modes[m.ckyI] = m
-	m.send(m.message1(), m.state)
+	r.n.modes[m.CookieI] = m
+	m.send(m.Message1(), m.state)
 }
 
 // send repeats a message until the state changes, a few times; then the Main Mode is given up.
@@ -227,7 +228,7 @@ func (m *robotMode) send(b []byte, state byte) {
 			}
 		default:
 			tries++
-			m.r.n.toServer(m.peer, b)
+			m.r.n.toServer(m.Peer, b)
 			m.r.n.after(time.Second+m.r.n.within(2*time.Second), again)
 		}
 	}
@@ -245,17 +246,17 @@ func (m *robotMode) receive(h wire.Header, b []byte, damaged bool) {
 	encrypted := h.Flags&wire.FlagEncryption != 0
 	switch {
 	case h.Exchange == wire.ExchangeMain && !encrypted && h.NextPayload == wire.PayloadSA && m.state == 2:
-		if check(m.takeMessage2(b)) {
+		if check(m.TakeMessage2(b)) {
 			m.state = 4
-			m.send(m.message3(), m.state)
+			m.send(m.Message3(), m.state)
 		}
 	case h.Exchange == wire.ExchangeMain && !encrypted && h.NextPayload == wire.PayloadKE && m.state == 4:
-		if check(m.takeMessage4(b)) {
+		if check(m.TakeMessage4(b)) {
 			m.state = 6
-			m.send(m.message5(), m.state)
+			m.send(m.Message5(), m.state)
 		}
 	case h.Exchange == wire.ExchangeMain && encrypted && m.state == 6:
-		if check(m.takeMessage6(b)) {
+		if check(m.TakeMessage6(b)) {
 			m.state = 0
 			m.up()
 		}
@@ -264,11 +265,11 @@ func (m *robotMode) receive(h wire.Header, b []byte, damaged bool) {
 			m.receiveQuick(q, b, check)
 		}
 	case h.Exchange == wire.ExchangeInformational && encrypted && m.state == 0:
-		if payloads, err := m.openInformational(b); check(err) && payloads[0].Kind == wire.PayloadNotification {
+		if payloads, err := m.OpenInformational(b); check(err) && payloads[0].Kind == wire.PayloadNotification {
 			if ask, err := wire.ParseNotification(payloads[0].Body); err == nil && ask.Kind == wire.NotifyRUThere && !m.r.done {
 				ack := ask
 				ack.Kind = wire.NotifyRUThereAck
-				n.toServer(m.peer, m.informational(ack))
+				n.toServer(m.Peer, m.Informational(ack))
 			}
 		}
 	}
@@ -277,26 +278,26 @@ func (m *robotMode) receive(h wire.Header, b []byte, damaged bool) {
 func (m *robotMode) receiveQuick(q *robotQuick, b []byte, check func(error) bool) {
 	n := m.r.n
 	if q.three == nil {
-		if !check(q.takeMessage2(b)) {
+		if !check(q.TakeMessage2(b)) {
 			return
 		}
-		n.quicks[q.theirs] = q.quickMode
-		if _, installed := n.inbound[q.theirs]; installed {
-			if err := q.agree(n.world, false); err != nil {
+		n.quicks[q.Theirs] = q.QuickMode
+		if _, installed := n.inbound[q.Theirs]; installed {
+			if err := n.agree(q.QuickMode, false); err != nil {
 				n.t.Errorf("message 2 was sent for an SA that differs: %v", err)
 			}
 		}
-		q.three = q.message3()
+		q.three = q.Message3()
 		n.after(n.within(5*time.Second), m.another)
 	}
-	n.toServer(m.peer, q.three)
+	n.toServer(m.Peer, q.three)
 }
 
 // up begins the work of a new ISAKMP SA, and plans its end.
 func (m *robotMode) up() {
 	r := m.r
 	if r.n.chance(0.3) {
-		r.n.toServer(m.peer, m.informational(m.initialContact()))
+		r.n.toServer(m.Peer, m.Informational(m.InitialContact()))
 	}
 	r.n.after(r.n.within(2*time.Second), m.another)
 	r.n.after(20*time.Second+r.n.within(3*time.Minute), func() {
@@ -314,15 +315,15 @@ func (m *robotMode) another() {
 	if len(m.quicks) >= m.r.children || m.r.done {
 		return
 	}
-	q := &robotQuick{quickMode: m.quickMode(m.nextID)}
+	q := &robotQuick{QuickMode: m.QuickMode(m.nextID)}
 	m.quicks[m.nextID] = q
 	m.nextID++
-	b, tries := q.message1(), 0
+	b, tries := q.Message1(), 0
 	var again func()
 	again = func() {
 		if q.three == nil && tries < 8 && !m.r.done {
 			tries++
-			m.r.n.toServer(m.peer, b)
+			m.r.n.toServer(m.Peer, b)
 			m.r.n.after(time.Second+m.r.n.within(2*time.Second), again)
 		}
 	}
@@ -337,9 +338,9 @@ func (r *robot) hangUp() {
 			continue
 		}
 		for id := uint32(1); id < m.nextID; id++ {
-			r.n.toServer(m.peer, m.informational(m.quicks[id].deleteESP()))
+			r.n.toServer(m.Peer, m.Informational(m.quicks[id].DeleteESP()))
 		}
 		// The network would let it overtake the others.
-		r.n.after(5*time.Second, func() { r.n.toServer(m.peer, m.informational(m.deleteISAKMP())) })
+		r.n.after(5*time.Second, func() { r.n.toServer(m.Peer, m.Informational(m.DeleteISAKMP())) })
 	}
 }

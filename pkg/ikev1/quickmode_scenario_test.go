@@ -9,6 +9,7 @@ import (
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/ikev1test"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
@@ -17,20 +18,20 @@ func TestEveryESPProposal(t *testing.T) {
 	for _, nat := range []bool{false, true} {
 		p, mode := newPeer(1), uint16(2)
 		if nat {
-			p, mode = newPeer(2).behindNAT(500, 4500), 4
+			p, mode = newPeer(2).BehindNAT(500, 4500), 4
 		}
 		m := w.connect(p)
 		id := uint32(0)
 		for _, bits := range []uint16{128, 192, 256} {
 			for _, auth := range []uint16{2, 5, 6, 7} {
 				id++
-				q := w.quick(m, id, func(q *quickMode) { q.propose(espTransform(1, 12, bits, auth, mode)) })
-				want(t, w.inbound[q.theirs].Lifetime, time.Hour, "the lifetime that the client asked for")
+				q := w.quick(m, id, func(q *ikev1test.QuickMode) { q.Propose(ikev1test.ESPTransform(1, 12, bits, auth, mode)) })
+				want(t, w.inbound[q.Theirs].Lifetime, time.Hour, "the lifetime that the client asked for")
 			}
 			id++
-			q := w.quick(m, id, func(q *quickMode) { q.propose(espTransform(1, 20, bits, 0, mode)) })
-			want(t, w.inbound[q.theirs].Encryption, ikev1.AESGCM16, "AES-GCM")
-			want(t, len(w.inbound[q.theirs].EncryptionKey), int(bits/8)+4, "the salt belongs to the key material")
+			q := w.quick(m, id, func(q *ikev1test.QuickMode) { q.Propose(ikev1test.ESPTransform(1, 20, bits, 0, mode)) })
+			want(t, w.inbound[q.Theirs].Encryption, ikev1.AESGCM16, "AES-GCM")
+			want(t, len(w.inbound[q.Theirs].EncryptionKey), int(bits/8)+4, "the salt belongs to the key material")
 		}
 	}
 }
@@ -40,15 +41,15 @@ func TestPFS(t *testing.T) {
 		t.Run(g.String(), func(t *testing.T) {
 			w := newWorld(t, func(c *ikev1.Config) { c.PFSGroups = []dh.Group{g} })
 			m := w.connect(newPeer(1))
-			withGroup := func(q *quickMode) {
-				q.pfs = g
-				q.propose(espTransform(1, 12, 256, 2, 2, wire.ShortAttribute(wire.AttrSAGroup, uint16(g))))
+			withGroup := func(q *ikev1test.QuickMode) {
+				q.PFS = g
+				q.Propose(ikev1test.ESPTransform(1, 12, 256, 2, 2, wire.ShortAttribute(wire.AttrSAGroup, uint16(g))))
 			}
 			w.quick(m, 1, withGroup)
-			q := m.quickMode(2, withGroup)
-			q.pfs = 0
+			q := m.QuickMode(2, withGroup)
+			q.PFS = 0
 			refused(w, q, "a group without a KE payload")
-			q = m.quickMode(3, func(q *quickMode) { q.pfs = g })
+			q = m.QuickMode(3, func(q *ikev1test.QuickMode) { q.PFS = g })
 			refused(w, q, "a KE payload without a group")
 			want(t, len(w.client().Children), 1, "only the right one came up")
 		})
@@ -56,17 +57,17 @@ func TestPFS(t *testing.T) {
 }
 
 // refused sends a Quick Mode that must not come up. A notification may be the answer.
-func refused(w *world, q *quickMode, why string) {
+func refused(w *world, q *ikev1test.QuickMode, why string) {
 	w.t.Helper()
 	before := len(w.inbound)
-	for _, d := range w.say(q.peer, q.message1()) {
+	for _, d := range w.say(q.Peer, q.Message1()) {
 		h, err := wire.ParseHeader(d.Payload)
 		w.ok(err)
 		if h.Exchange != wire.ExchangeInformational {
 			w.t.Errorf("answered with exchange type %d: %s", h.Exchange, why)
 			continue
 		}
-		payloads, err := q.openInformational(d.Payload)
+		payloads, err := q.OpenInformational(d.Payload)
 		w.ok(err)
 		want(w.t, payloads[0].Kind, wire.PayloadNotification, "the refusal is a notification")
 	}
@@ -96,12 +97,12 @@ func TestIdentities(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			m := w.connect(newPeer(1).behindNAT(500, 4500))
-			set := func(q *quickMode) { q.idci, q.idcr = c.idci, c.idcr }
+			m := w.connect(newPeer(1).BehindNAT(500, 4500))
+			set := func(q *ikev1test.QuickMode) { q.IDci, q.IDcr = c.idci, c.idcr }
 			if c.ok {
 				w.quick(m, 1, set)
 			} else {
-				refused(w, m.quickMode(1, set), c.name)
+				refused(w, m.QuickMode(1, set), c.name)
 				w.quick(m, 2)
 			}
 		})
@@ -116,35 +117,35 @@ func TestNATOA(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.quick(w.connect(newPeer(1).behindNAT(500, 4500)), 1, func(q *quickMode) { q.natOA = natOA })
+			w.quick(w.connect(newPeer(1).BehindNAT(500, 4500)), 1, func(q *ikev1test.QuickMode) { q.NATOA = natOA })
 		})
 	}
 }
 
 func TestRefusedESPOffers(t *testing.T) {
 	for name, tr := range map[string]wire.Transform{
-		"DES":                   espTransform(1, 2, 0, 2, 2),
-		"NULL":                  espTransform(1, 11, 0, 2, 2),
-		"3DES":                  espTransform(1, 3, 0, 2, 2),
-		"AES-GMAC":              espTransform(1, 23, 256, 0, 2),
-		"AES without integrity": espTransform(1, 12, 256, 0, 2),
-		"MD5":                   espTransform(1, 12, 256, 1, 2),
-		"tunnel mode":           espTransform(1, 12, 256, 2, 1),
-		"UDP tunnel mode":       espTransform(1, 12, 256, 2, 3),
-		"key of 0 bits":         espTransform(1, 12, 0, 2, 2),
-		"key of 65535 bits":     espTransform(1, 12, 65535, 2, 2),
+		"DES":                   ikev1test.ESPTransform(1, 2, 0, 2, 2),
+		"NULL":                  ikev1test.ESPTransform(1, 11, 0, 2, 2),
+		"3DES":                  ikev1test.ESPTransform(1, 3, 0, 2, 2),
+		"AES-GMAC":              ikev1test.ESPTransform(1, 23, 256, 0, 2),
+		"AES without integrity": ikev1test.ESPTransform(1, 12, 256, 0, 2),
+		"MD5":                   ikev1test.ESPTransform(1, 12, 256, 1, 2),
+		"tunnel mode":           ikev1test.ESPTransform(1, 12, 256, 2, 1),
+		"UDP tunnel mode":       ikev1test.ESPTransform(1, 12, 256, 2, 3),
+		"key of 0 bits":         ikev1test.ESPTransform(1, 12, 0, 2, 2),
+		"key of 65535 bits":     ikev1test.ESPTransform(1, 12, 65535, 2, 2),
 		// Attribute 11 asks for ESN, which nobody negotiates with L2TP clients: unknown, so not acceptable.
-		"extended sequence": espTransform(1, 12, 256, 2, 2, wire.ShortAttribute(11, 1)),
+		"extended sequence": ikev1test.ESPTransform(1, 12, 256, 2, 2, wire.ShortAttribute(11, 1)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			m := w.connect(newPeer(1))
-			refused(w, m.quickMode(1, func(q *quickMode) { q.propose(tr) }), name)
+			refused(w, m.QuickMode(1, func(q *ikev1test.QuickMode) { q.Propose(tr) }), name)
 			failed := eventsOf[ikev1.Phase2Failed](w)
 			if len(failed) != 1 || len(failed[0].Offered) == 0 || len(failed[0].Allowed) == 0 {
 				t.Errorf("the operator is told %+v", failed)
 			}
-			w.quick(m, 2, func(q *quickMode) { q.propose(tr, espTransform(2, 12, 128, 2, 2)) })
+			w.quick(m, 2, func(q *ikev1test.QuickMode) { q.Propose(tr, ikev1test.ESPTransform(2, 12, 128, 2, 2)) })
 		})
 	}
 }
@@ -152,22 +153,22 @@ func TestRefusedESPOffers(t *testing.T) {
 func TestOneProposalWithManyTransforms(t *testing.T) {
 	w := newWorld(t)
 	m := w.connect(newPeer(1))
-	q := w.quick(m, 1, func(q *quickMode) {
-		q.propose(espTransform(1, 12, 128, 2, 2))
-		q.proposals[0].Transforms = append(q.proposals[0].Transforms, espTransform(2, 12, 256, 7, 2), espTransform(3, 3, 0, 2, 2))
+	q := w.quick(m, 1, func(q *ikev1test.QuickMode) {
+		q.Propose(ikev1test.ESPTransform(1, 12, 128, 2, 2))
+		q.Proposals[0].Transforms = append(q.Proposals[0].Transforms, ikev1test.ESPTransform(2, 12, 256, 7, 2), ikev1test.ESPTransform(3, 3, 0, 2, 2))
 	})
-	want(t, q.chosen.Transforms[0].Number, 2, "AES-256 with SHA-512 is preferred, wherever it stands")
+	want(t, q.Chosen.Transforms[0].Number, 2, "AES-256 with SHA-512 is preferred, wherever it stands")
 }
 
 // TestAHAndESPTogether: two proposals with the same number are one offer of both protocols (RFC 2408 section 4.2), which nobody wants.
 func TestAHAndESPTogether(t *testing.T) {
 	w := newWorld(t)
 	m := w.connect(newPeer(1))
-	refused(w, m.quickMode(1, func(q *quickMode) {
-		q.propose(espTransform(1, 12, 256, 2, 2))
-		ah := q.proposals[0]
+	refused(w, m.QuickMode(1, func(q *ikev1test.QuickMode) {
+		q.Propose(ikev1test.ESPTransform(1, 12, 256, 2, 2))
+		ah := q.Proposals[0]
 		ah.Protocol = wire.ProtocolAH
-		q.proposals = append(q.proposals, ah)
+		q.Proposals = append(q.Proposals, ah)
 	}), "ESP and AH")
 }
 
@@ -182,7 +183,7 @@ func TestInstallFailures(t *testing.T) {
 			}
 			return nil
 		}
-		refused(w, m.quickMode(1), "the inbound SA could not be installed")
+		refused(w, m.QuickMode(1), "the inbound SA could not be installed")
 		want(t, len(eventsOf[ikev1.ChildEstablished](w)), 0, "nothing came up")
 		want(t, len(eventsOf[ikev1.Phase2Failed](w)), 1, "the operator hears of it")
 		w.fault = nil
@@ -199,9 +200,9 @@ func TestInstallFailures(t *testing.T) {
 			}
 			return nil
 		}
-		q := m.quickMode(1)
-		w.ok(q.takeMessage2(w.ask(m.peer, q.message1(), "message 2")))
-		w.say(m.peer, q.message3())
+		q := m.QuickMode(1)
+		w.ok(q.TakeMessage2(w.ask(m.Peer, q.Message1(), "message 2")))
+		w.say(m.Peer, q.Message3())
 		want(t, len(w.inbound), 0, "the inbound SA is removed again")
 		want(t, len(eventsOf[ikev1.ChildEstablished](w)), 0, "nothing came up")
 		want(t, len(w.client().Children), 0, "nothing is listed")
@@ -216,35 +217,35 @@ func TestOrderOfEffects(t *testing.T) {
 	w := newWorld(t)
 	p := newPeer(1)
 	holdAll := func(ikev1.Action) bool { return true }
-	m := p.mainMode()
-	w.ok(m.takeMessage2(w.ask(p, m.message1(), "message 2")))
+	m := p.MainMode()
+	w.ok(m.TakeMessage2(w.ask(p, m.Message1(), "message 2")))
 	w.hold = holdAll
-	three := m.message3()
+	three := m.Message3()
 	w.silent(p, three, "message 4 has to wait for the Diffie-Hellman result")
 	want(t, w.silent(p, three, "a repetition meanwhile"), ikev1.DropDuplicate, "is no second computation")
 	want(t, len(w.held), 1, "one computation")
 	w.release()
-	w.ok(m.takeMessage4(w.one(p, w.take(), "message 4")))
-	w.ok(m.takeMessage6(w.ask(p, m.message5(), "message 6")))
+	w.ok(m.TakeMessage4(w.one(p, w.take(), "message 4")))
+	w.ok(m.TakeMessage6(w.ask(p, m.Message5(), "message 6")))
 
 	w.hold = holdAll
-	q := m.quickMode(1)
-	one := q.message1()
+	q := m.QuickMode(1)
+	one := q.Message1()
 	w.silent(p, one, "message 2 has to wait for the inbound SA")
 	w.silent(p, one, "a repetition meanwhile")
 	want(t, len(w.held), 1, "one installation")
 	w.release()
-	w.ok(q.takeMessage2(w.one(p, w.take(), "message 2")))
+	w.ok(q.TakeMessage2(w.one(p, w.take(), "message 2")))
 
 	w.hold = holdAll
-	three = q.message3()
+	three = q.Message3()
 	w.silent(p, three, "message 3")
 	w.silent(p, three, "a repetition meanwhile")
 	want(t, len(w.held), 1, "one installation")
 	want(t, len(eventsOf[ikev1.ChildEstablished](w)), 0, "not before the outbound SA is installed")
 	w.release()
 	want(t, len(eventsOf[ikev1.ChildEstablished](w)), 1, "now it is up")
-	w.ok(q.agree(w, true))
+	w.ok(w.agree(q, true))
 	w.hangUp(m, q)
 	w.empty("hung up")
 }
@@ -256,14 +257,14 @@ func TestClientGoneWhileWorking(t *testing.T) {
 			w := newWorld(t)
 			p := newPeer(1)
 			m := w.connect(p)
-			q := m.quickMode(1)
+			q := m.QuickMode(1)
 			if i == 0 {
 				w.hold = func(a ikev1.Action) bool { _, ok := a.(ikev1.InstallInbound); return ok }
-				w.say(p, q.message1())
+				w.say(p, q.Message1())
 			} else {
 				w.hold = func(a ikev1.Action) bool { _, ok := a.(ikev1.InstallOutbound); return ok }
-				w.ok(q.takeMessage2(w.ask(p, q.message1(), "message 2")))
-				w.say(p, q.message3())
+				w.ok(q.TakeMessage2(w.ask(p, q.Message1(), "message 2")))
+				w.say(p, q.Message3())
 			}
 			want(t, len(w.held), 1, "the action is under way")
 			w.hangUp(m)
@@ -280,10 +281,10 @@ func TestClientGoneWhileWorking(t *testing.T) {
 	t.Run("Diffie-Hellman", func(t *testing.T) {
 		w := newWorld(t)
 		p := newPeer(1)
-		m := p.mainMode()
-		w.ok(m.takeMessage2(w.ask(p, m.message1(), "message 2")))
+		m := p.MainMode()
+		w.ok(m.TakeMessage2(w.ask(p, m.Message1(), "message 2")))
 		w.hold = func(ikev1.Action) bool { return true }
-		w.say(p, m.message3())
+		w.say(p, m.Message3())
 		w.elapse(time.Minute) // longer than a handshake may take
 		w.release()
 		want(t, len(w.take()), 0, "no message 4 of a handshake that timed out")
@@ -295,18 +296,18 @@ func TestMessageIDs(t *testing.T) {
 	w := newWorld(t)
 	p := newPeer(1)
 	m := w.connect(p)
-	want(t, w.silent(p, m.quickMode(0).message1(), "message id 0") != "", true, "Quick Mode has no message id 0")
+	want(t, w.silent(p, m.QuickMode(0).Message1(), "message id 0") != "", true, "Quick Mode has no message id 0")
 	q := w.quick(m, 1)
-	again := m.quickMode(1)
-	w.silent(p, again.message1(), "a used message id with another content")
+	again := m.QuickMode(1)
+	w.silent(p, again.Message1(), "a used message id with another content")
 	want(t, len(w.inbound), 1, "nothing new is installed")
-	w.ok(q.agree(w, true))
+	w.ok(w.agree(q, true))
 
 	// At most three at a time.
 	for id := uint32(10); id < 13; id++ {
-		w.ask(p, m.quickMode(id).message1(), fmt.Sprintf("exchange %d", id))
+		w.ask(p, m.QuickMode(id).Message1(), fmt.Sprintf("exchange %d", id))
 	}
-	want(t, w.silent(p, m.quickMode(13).message1(), "the fourth at a time"), ikev1.DropExchangeLimit, "the reason")
+	want(t, w.silent(p, m.QuickMode(13).Message1(), "the fourth at a time"), ikev1.DropExchangeLimit, "the reason")
 }
 
 func TestMaxChildren(t *testing.T) {
@@ -314,11 +315,11 @@ func TestMaxChildren(t *testing.T) {
 	m := w.connect(newPeer(1))
 	first := w.quick(m, 1)
 	w.quick(m, 2)
-	q := m.quickMode(3)
-	w.ok(q.takeMessage2(w.one(m.peer, w.say(m.peer, q.message1()), "message 2")))
-	w.say(m.peer, q.message3())
+	q := m.QuickMode(3)
+	w.ok(q.TakeMessage2(w.one(m.Peer, w.say(m.Peer, q.Message1()), "message 2")))
+	w.say(m.Peer, q.Message3())
 	want(t, len(w.client().Children), 2, "the oldest gave way")
-	if _, ok := w.inbound[first.theirs]; ok {
+	if _, ok := w.inbound[first.Theirs]; ok {
 		t.Error("the oldest is still installed")
 	}
 }
@@ -328,7 +329,7 @@ func TestLifetimeEndsChild(t *testing.T) {
 	m := w.connect(newPeer(1))
 	q := w.quick(m, 1)
 	w.elapse(59 * time.Minute)
-	w.ok(q.agree(w, true))
+	w.ok(w.agree(q, true))
 	w.elapse(2*time.Hour + time.Minute)
 	want(t, len(w.inbound), 0, "the child's life of one hour is over")
 	closed := eventsOf[ikev1.ChildClosed](w)

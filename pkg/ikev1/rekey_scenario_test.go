@@ -6,23 +6,24 @@ import (
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/ikev1test"
 )
 
 // TestSecondMainMode plays Apple's rekeying: a new Main Mode of the same client, on port 4500 or from port 500, while the children of
 // the old one carry traffic.
 func TestSecondMainMode(t *testing.T) {
 	for name, c := range map[string]struct {
-		peer *peer
-		from func(p peer) *peer // where the second Main Mode begins
+		peer *ikev1test.Peer
+		from func(p ikev1test.Peer) *ikev1test.Peer // where the second Main Mode begins
 	}{
-		"no NAT": {newPeer(1), func(p peer) *peer { return &p }},
-		"NAT, on port 4500": {newPeer(1).behindNAT(64916, 64917), func(p peer) *peer {
-			p.inner = netip.AddrPortFrom(p.inner.Addr(), 4500)
+		"no NAT": {newPeer(1), func(p ikev1test.Peer) *ikev1test.Peer { return &p }},
+		"NAT, on port 4500": {newPeer(1).BehindNAT(64916, 64917), func(p ikev1test.Peer) *ikev1test.Peer {
+			p.Inner = netip.AddrPortFrom(p.Inner.Addr(), 4500)
 			return &p
 		}},
-		"NAT, from port 500": {newPeer(1).behindNAT(64916, 64917), func(p peer) *peer {
-			p.addr, p.encapsulated = netip.AddrPortFrom(p.addr.Addr(), 64916), false
-			p.server = netip.AddrPortFrom(p.server.Addr(), 500)
+		"NAT, from port 500": {newPeer(1).BehindNAT(64916, 64917), func(p ikev1test.Peer) *ikev1test.Peer {
+			p.Addr, p.Encapsulated = netip.AddrPortFrom(p.Addr.Addr(), 64916), false
+			p.Server = netip.AddrPortFrom(p.Server.Addr(), 500)
 			return &p
 		}},
 	} {
@@ -34,20 +35,20 @@ func TestSecondMainMode(t *testing.T) {
 			w.elapse(48 * time.Minute)
 
 			fresh := w.connect(c.from(*c.peer))
-			want(t, fresh.addr, old.addr, "the client is where it was")
+			want(t, fresh.Addr, old.Addr, "the client is where it was")
 			want(t, w.client().ID, id, "it keeps its id")
 			up := eventsOf[ikev1.Phase1Established](w)
 			want(t, up[len(up)-1].Rekey, true, "the event tells a rekeying")
-			w.ok(q1.agree(w, true))
+			w.ok(w.agree(q1, true))
 			w.quick(old, 2) // the old ISAKMP SA works until it is deleted
-			w.say(old.peer, old.informational(old.deleteISAKMP()))
-			w.ok(q1.agree(w, true))
+			w.say(old.Peer, old.Informational(old.DeleteISAKMP()))
+			w.ok(w.agree(q1, true))
 			want(t, w.client().State, "established", "there is the new ISAKMP SA")
 
 			q3 := w.quick(fresh, 1) // message ids begin again
-			want(t, w.inbound[q3.theirs].Client, id, "the new child is the same client's")
-			w.say(fresh.peer, fresh.informational(q1.deleteESP())) // made under the old SA, deleted under the new one
-			if _, ok := w.inbound[q1.theirs]; ok {
+			want(t, w.inbound[q3.Theirs].Client, id, "the new child is the same client's")
+			w.say(fresh.Peer, fresh.Informational(q1.DeleteESP())) // made under the old SA, deleted under the new one
+			if _, ok := w.inbound[q1.Theirs]; ok {
 				t.Error("the new ISAKMP SA cannot delete a child of the old one")
 			}
 			want(t, len(w.client().Children), 2, "the others stay")
@@ -63,12 +64,12 @@ func TestChildrenWithoutISAKMPSA(t *testing.T) {
 	m := w.connect(p)
 	q := w.quick(m, 1)
 	id := w.client().ID
-	w.say(p, m.informational(m.deleteISAKMP()))
+	w.say(p, m.Informational(m.DeleteISAKMP()))
 	want(t, w.client().State, "expired", "only a child is left")
 	w.elapse(10 * time.Minute)
 	m = w.connect(p)
 	want(t, w.client().ID, id, "the same client")
-	w.ok(q.agree(w, true))
+	w.ok(w.agree(q, true))
 	w.quick(m, 1)
 	want(t, len(w.client().Children), 2, "both children")
 }
@@ -76,24 +77,24 @@ func TestChildrenWithoutISAKMPSA(t *testing.T) {
 func TestClientsBehindOneNAT(t *testing.T) {
 	w := newWorld(t)
 	ids := map[ikev1.ClientID]bool{}
-	var children []*quickMode
+	var children []*ikev1test.QuickMode
 	for n := range uint16(20) {
 		// The same private address at the same public one: two homes behind a carrier's NAT.
-		p := newPeer(1).behindNAT(10000+n, 20000+n)
-		p.rand = newPeer(uint64(1000 + n)).rand
+		p := newPeer(1).BehindNAT(10000+n, 20000+n)
+		p.Rand = newPeer(uint64(1000 + n)).Rand
 		m := w.connect(p)
 		q := w.quick(m, 1) // Windows: everyone with message id 1
-		ids[w.inbound[q.theirs].Client] = true
+		ids[w.inbound[q.Theirs].Client] = true
 		children = append(children, q)
 	}
 	want(t, len(ids), 20, "twenty clients")
 	// One of them starts anew with INITIAL-CONTACT: only its own old child goes.
-	p := *children[7].peer
+	p := *children[7].Peer
 	m := w.greet(&p)
-	w.ok(m.takeMessage6(w.ask(&p, m.message5(m.initialContact()), "message 6")))
+	w.ok(m.TakeMessage6(w.ask(&p, m.Message5(m.InitialContact()), "message 6")))
 	w.quick(m, 1)
 	for n, q := range children {
-		if err := q.agree(w, true); (err == nil) == (n == 7) {
+		if err := w.agree(q, true); (err == nil) == (n == 7) {
 			t.Errorf("client %d: %v", n, err)
 		}
 	}
@@ -104,17 +105,17 @@ func TestClientsBehindOneNAT(t *testing.T) {
 // TestInitialContactAfterwards plays Android, which sends INITIAL-CONTACT in an exchange of its own that may come after Quick Mode.
 func TestInitialContactAfterwards(t *testing.T) {
 	w := newWorld(t)
-	p := newPeer(1).behindNAT(500, 4500)
+	p := newPeer(1).BehindNAT(500, 4500)
 	old := w.quick(w.connect(p), 1)
 	p2 := *p
 	m := w.connect(&p2)
-	q := m.quickMode(1)
-	contact := m.informational(m.initialContact())
-	w.ok(q.takeMessage2(w.ask(m.peer, q.message1(), "message 2")))
-	w.silent(m.peer, contact, "INITIAL-CONTACT has no answer")
-	w.say(m.peer, q.message3())
-	w.ok(q.agree(w, true))
-	if old.agree(w, true) == nil {
+	q := m.QuickMode(1)
+	contact := m.Informational(m.InitialContact())
+	w.ok(q.TakeMessage2(w.ask(m.Peer, q.Message1(), "message 2")))
+	w.silent(m.Peer, contact, "INITIAL-CONTACT has no answer")
+	w.say(m.Peer, q.Message3())
+	w.ok(w.agree(q, true))
+	if w.agree(old, true) == nil {
 		t.Error("the forgotten child is still installed")
 	}
 	want(t, len(w.engine.Clients()), 1, "one client")
@@ -123,24 +124,24 @@ func TestInitialContactAfterwards(t *testing.T) {
 // TestNATRebinding: the NAT gives the client another port in the middle. Authenticated messages move it, others do not.
 func TestNATRebinding(t *testing.T) {
 	w := newWorld(t)
-	p := newPeer(1).behindNAT(64916, 64917)
+	p := newPeer(1).BehindNAT(64916, 64917)
 	m := w.connect(p)
 	w.quick(m, 1)
 	id := w.client().ID
 	forged := *p
-	forged.addr = netip.AddrPortFrom(p.addr.Addr(), 33333)
-	w.silent(&forged, m.sealedInformational(7, make([]byte, 32), m.deleteISAKMP()), "not authenticated")
-	want(t, w.client().Remote, p.addr, "a forged message moves nobody")
-	p.addr = netip.AddrPortFrom(p.addr.Addr(), 50001)
+	forged.Addr = netip.AddrPortFrom(p.Addr.Addr(), 33333)
+	w.silent(&forged, m.SealedInformational(7, make([]byte, 32), m.DeleteISAKMP()), "not authenticated")
+	want(t, w.client().Remote, p.Addr, "a forged message moves nobody")
+	p.Addr = netip.AddrPortFrom(p.Addr.Addr(), 50001)
 	w.quick(m, 2)
 	want(t, w.client().ID, id, "the same client")
-	want(t, w.client().Remote, p.addr, "at its new port")
+	want(t, w.client().Remote, p.Addr, "at its new port")
 	// A Main Mode that begins at the new port is the same client's, one at the old port would be another's.
 	p2 := *p
 	w.connect(&p2)
 	want(t, w.client().ID, id, "the same client")
 	p3 := *p
-	p3.addr = netip.AddrPortFrom(p.addr.Addr(), 64917)
+	p3.Addr = netip.AddrPortFrom(p.Addr.Addr(), 64917)
 	w.connect(&p3)
 	want(t, len(w.engine.Clients()), 2, "two clients")
 }

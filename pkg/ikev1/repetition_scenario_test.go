@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/ikev1test"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
@@ -14,7 +15,7 @@ import (
 const maxAnswers = 6
 
 // flood sends a message a hundred times. All answers must be the same octets and there must be few.
-func flood(w *world, p *peer, message []byte, what string) []byte {
+func flood(w *world, p *ikev1test.Peer, message []byte, what string) []byte {
 	w.t.Helper()
 	var answers [][]byte
 	for range 100 {
@@ -39,26 +40,26 @@ func flood(w *world, p *peer, message []byte, what string) []byte {
 // TestDuplicates repeats each message of a whole dialogue a hundred times. The dialogue must go on as if nothing had been: a
 // repetition costs no computation and no step of the chain of IVs.
 func TestDuplicates(t *testing.T) {
-	for _, p := range []*peer{newPeer(1), newPeer(1).behindNAT(64916, 64917)} {
+	for _, p := range []*ikev1test.Peer{newPeer(1), newPeer(1).BehindNAT(64916, 64917)} {
 		w := newWorld(t)
-		m := p.mainMode()
-		one := m.message1()
-		w.ok(m.takeMessage2(flood(w, p, one, "message 1")))
+		m := p.MainMode()
+		one := m.Message1()
+		w.ok(m.TakeMessage2(flood(w, p, one, "message 1")))
 		before := *p // where it was before it floated
-		three := m.message3()
-		w.ok(m.takeMessage4(flood(w, &before, three, "message 3")))
-		five := m.message5()
-		w.ok(m.takeMessage6(flood(w, p, five, "message 5")))
+		three := m.Message3()
+		w.ok(m.TakeMessage4(flood(w, &before, three, "message 3")))
+		five := m.Message5()
+		w.ok(m.TakeMessage6(flood(w, p, five, "message 5")))
 		want(t, len(eventsOf[ikev1.Phase1Established](w)), 1, "one phase 1")
 
-		q := m.quickMode(1)
-		quickOne := q.message1()
-		w.ok(q.takeMessage2(flood(w, p, quickOne, "Quick Mode message 1")))
-		quickThree := q.message3()
+		q := m.QuickMode(1)
+		quickOne := q.Message1()
+		w.ok(q.TakeMessage2(flood(w, p, quickOne, "Quick Mode message 1")))
+		quickThree := q.Message3()
 		if a := flood(w, p, quickThree, "Quick Mode message 3"); a != nil {
 			t.Error("Quick Mode message 3 is answered")
 		}
-		w.ok(q.agree(w, true))
+		w.ok(w.agree(q, true))
 
 		// Everything again, much later.
 		w.elapse(10 * time.Minute)
@@ -72,13 +73,13 @@ func TestDuplicates(t *testing.T) {
 		want(t, len(eventsOf[ikev1.Phase1Established](w)), 1, "still one phase 1")
 		want(t, len(eventsOf[ikev1.ChildEstablished](w)), 1, "one child")
 		want(t, len(w.seen), 3, "one Diffie-Hellman and two installations in all")
-		w.ok(q.agree(w, true))
+		w.ok(w.agree(q, true))
 		q2 := w.quick(m, 2)
 
-		del := m.informational(q.deleteESP())
+		del := m.Informational(q.DeleteESP())
 		flood(w, p, del, "a Delete")
-		flood(w, p, m.informational(q2.deleteESP()), "a Delete")
-		flood(w, p, m.informational(m.deleteISAKMP()), "a Delete")
+		flood(w, p, m.Informational(q2.DeleteESP()), "a Delete")
+		flood(w, p, m.Informational(m.DeleteISAKMP()), "a Delete")
 		flood(w, p, del, "a Delete of a client that is gone")
 		for what, late := range map[string][]byte{"message 3": three, "message 5": five, "Quick Mode message 1": quickOne} {
 			if a := flood(w, p, late, what); a != nil {
@@ -94,10 +95,10 @@ func TestQuickMessage2IsRepeated(t *testing.T) {
 	w := newWorld(t)
 	p := newPeer(1)
 	m := w.connect(p)
-	q := m.quickMode(1)
-	two := w.ask(p, q.message1(), "message 2")
-	w.ok(q.takeMessage2(two))
-	three := q.message3() // lost
+	q := m.QuickMode(1)
+	two := w.ask(p, q.Message1(), "message 2")
+	w.ok(q.TakeMessage2(two))
+	three := q.Message3() // lost
 	w.elapse(5 * time.Second)
 	again := w.take()
 	if len(again) == 0 {
@@ -109,19 +110,19 @@ func TestQuickMessage2IsRepeated(t *testing.T) {
 		}
 	}
 	w.say(p, three)
-	w.ok(q.agree(w, true))
+	w.ok(w.agree(q, true))
 	w.elapse(5 * time.Minute)
 	want(t, len(w.take()), 0, "no repetition after message 3")
 
 	// Message 3 never comes: the larval child goes away, and the client hears it.
-	q = m.quickMode(2)
-	w.ok(q.takeMessage2(w.ask(p, q.message1(), "message 2")))
+	q = m.QuickMode(2)
+	w.ok(q.TakeMessage2(w.ask(p, q.Message1(), "message 2")))
 	w.elapse(5 * time.Minute)
 	repetitions, deleted := 0, false
 	for _, d := range w.take() {
 		if h, err := wire.ParseHeader(d.Payload); err == nil && h.Exchange == wire.ExchangeQuick {
 			repetitions++
-		} else if _, err := m.openInformational(d.Payload); err == nil {
+		} else if _, err := m.OpenInformational(d.Payload); err == nil {
 			deleted = true
 		}
 	}
@@ -154,32 +155,32 @@ func TestTruncated(t *testing.T) {
 			t.Fatalf("%d of its octets are answered", len(b))
 		}
 	}
-	m := p.mainMode()
-	one := m.message1()
+	m := p.MainMode()
+	one := m.Message1()
 	truncations(one, silent)
-	w.ok(m.takeMessage2(w.ask(p, one, "message 1")))
-	three := m.message3()
+	w.ok(m.TakeMessage2(w.ask(p, one, "message 1")))
+	three := m.Message3()
 	truncations(three, silent)
-	w.ok(m.takeMessage4(w.ask(p, three, "message 3")))
-	five := m.message5()
+	w.ok(m.TakeMessage4(w.ask(p, three, "message 3")))
+	five := m.Message5()
 	// Only some: attempts to authenticate are counted.
 	for n := wire.HeaderLen; n < len(five); n += 16 {
 		short := bytes.Clone(five[:n])
 		short[27] = byte(n)
 		silent(short)
 	}
-	w.ok(m.takeMessage6(w.ask(p, five, "message 5")))
-	q := m.quickMode(1)
-	one = q.message1()
+	w.ok(m.TakeMessage6(w.ask(p, five, "message 5")))
+	q := m.QuickMode(1)
+	one = q.Message1()
 	truncations(one, silent)
-	w.ok(q.takeMessage2(w.ask(p, one, "Quick Mode message 1")))
-	three = q.message3()
+	w.ok(q.TakeMessage2(w.ask(p, one, "Quick Mode message 1")))
+	three = q.Message3()
 	truncations(three, silent)
 	w.say(p, three)
-	w.ok(q.agree(w, true))
-	del := m.informational(q.deleteESP(), m.deleteISAKMP())
+	w.ok(w.agree(q, true))
+	del := m.Informational(q.DeleteESP(), m.DeleteISAKMP())
 	truncations(del, silent)
-	w.ok(q.agree(w, true))
+	w.ok(w.agree(q, true))
 	w.say(p, del)
 	w.empty("the whole Delete counts")
 }
@@ -191,44 +192,44 @@ func TestOutOfOrder(t *testing.T) {
 	p := newPeer(1)
 	foreign := other.connect(p)
 	w := newWorld(t)
-	for n, b := range [][]byte{foreign.message3(), foreign.message5(), foreign.quickMode(1).message1(), foreign.informational(foreign.deleteISAKMP())} {
+	for n, b := range [][]byte{foreign.Message3(), foreign.Message5(), foreign.QuickMode(1).Message1(), foreign.Informational(foreign.DeleteISAKMP())} {
 		w.silent(p, b, fmt.Sprintf("foreign message %d", n))
 	}
 	w.empty("nothing is kept of foreign messages")
 
-	m := p.mainMode()
-	m.ckyI = foreign.ckyI // with our cookie, and the server's new one
-	one := m.message1()
-	w.ok(m.takeMessage2(w.ask(p, one, "message 2")))
-	foreign.ckyR = m.ckyR
-	w.silent(p, foreign.message5(), "message 5 before message 3")
-	w.silent(p, foreign.quickMode(1).message1(), "Quick Mode before message 3")
-	w.silent(p, foreign.informational(foreign.deleteISAKMP()), "Delete before message 3")
-	w.ok(m.takeMessage4(w.ask(p, m.message3(), "message 4")))
-	iv := m.iv
-	w.silent(p, m.quickMode(1).message1(), "Quick Mode before message 5")
-	w.silent(p, m.informational(m.deleteISAKMP()), "Delete before message 5")
-	w.silent(p, m.informational(m.dpd(wire.NotifyRUThere, 1)), "DPD before message 5")
-	m.iv = iv
-	w.ok(m.takeMessage6(w.ask(p, m.message5(), "message 6")))
+	m := p.MainMode()
+	m.CookieI = foreign.CookieI // with our cookie, and the server's new one
+	one := m.Message1()
+	w.ok(m.TakeMessage2(w.ask(p, one, "message 2")))
+	foreign.CookieR = m.CookieR
+	w.silent(p, foreign.Message5(), "message 5 before message 3")
+	w.silent(p, foreign.QuickMode(1).Message1(), "Quick Mode before message 3")
+	w.silent(p, foreign.Informational(foreign.DeleteISAKMP()), "Delete before message 3")
+	w.ok(m.TakeMessage4(w.ask(p, m.Message3(), "message 4")))
+	iv := m.IV
+	w.silent(p, m.QuickMode(1).Message1(), "Quick Mode before message 5")
+	w.silent(p, m.Informational(m.DeleteISAKMP()), "Delete before message 5")
+	w.silent(p, m.Informational(m.DPD(wire.NotifyRUThere, 1)), "DPD before message 5")
+	m.IV = iv
+	w.ok(m.TakeMessage6(w.ask(p, m.Message5(), "message 6")))
 
-	q := m.quickMode(1)
-	one = q.message1()
-	q.nr = make([]byte, 32)
-	saved := q.iv
-	w.silent(p, q.message3(), "Quick Mode message 3 before message 1")
-	q.iv = saved
-	w.ok(q.takeMessage2(w.ask(p, one, "Quick Mode message 2")))
+	q := m.QuickMode(1)
+	one = q.Message1()
+	q.NonceR = make([]byte, 32)
+	saved := q.IV
+	w.silent(p, q.Message3(), "Quick Mode message 3 before message 1")
+	q.IV = saved
+	w.ok(q.TakeMessage2(w.ask(p, one, "Quick Mode message 2")))
 	want(t, len(w.outbound), 0, "the child waits for message 3")
-	w.say(p, q.message3())
-	w.ok(q.agree(w, true))
+	w.say(p, q.Message3())
+	w.ok(w.agree(q, true))
 }
 
 func TestForeignProtocols(t *testing.T) {
 	w := newWorld(t)
 	p := newPeer(1)
 	message := func(change func(b []byte)) []byte {
-		b := p.mainMode().message1()
+		b := p.MainMode().Message1()
 		change(b)
 		return b
 	}
@@ -259,6 +260,6 @@ func TestForeignProtocols(t *testing.T) {
 	w.empty("nothing is kept")
 
 	// A non-ESP marker on port 500 is an old fault of Apple; the message behind it counts.
-	m := p.mainMode()
-	w.ok(m.takeMessage2(w.ask(p, append(make([]byte, 4), m.message1()...), "a marker on port 500")))
+	m := p.MainMode()
+	w.ok(m.TakeMessage2(w.ask(p, append(make([]byte, 4), m.Message1()...), "a marker on port 500")))
 }

@@ -1,0 +1,109 @@
+// Package ikev1test plays a client of IKEv1 Main Mode and Quick Mode, message by message, for tests of a responder.
+//
+// A [Peer] begins a [MainMode], which begins [QuickMode]s. Their Message functions build what a client sends, their TakeMessage
+// functions check and take what a responder answers; when to send, to repeat and to give up is the test's business. It shares
+// the codec and the key derivation with the responder, but no state machine.
+package ikev1test
+
+import (
+	"io"
+	"net/netip"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
+)
+
+// The vendor IDs that clients send.
+var (
+	VendorRFC3947       = []byte("\x4a\x13\x1c\x81\x07\x03\x58\x45\x5c\x57\x28\xf2\x0e\x95\x45\x2f")
+	VendorNATT02n       = []byte("\x90\xcb\x80\x91\x3e\xbb\x69\x6e\x08\x63\x81\xb5\xec\x42\x7b\x1f")
+	VendorFragmentation = []byte("\x40\x48\xb7\xd5\x6e\xbc\xe8\x85\x25\xe7\xde\x7f\x00\xd6\xc2\xd3")
+	VendorDPD           = []byte("\xaf\xca\xd7\x13\x68\xa1\xf1\xc9\x6b\x86\x96\xfc\x77\x57\x01\x00")
+	VendorWindows       = []byte("\x1e\x2b\x51\x69\x05\x99\x1c\x7d\x7c\x96\xfc\xbf\xb5\x87\xe4\x61\x00\x00\x00\x09")
+	VendorUnknown       = []byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17")
+)
+
+// Peer is a client's machine: where it is and how it behaves.
+type Peer struct {
+	Addr, Server netip.AddrPort // as the server sees them; floated to 4500 in Main Mode if there is a NAT
+	Encapsulated bool
+	Inner        netip.AddrPort // own address as the client sees it
+	Target       netip.AddrPort // the server's address as the client sees it
+	floatPort    uint16         // the NAT's port for the client's 4500
+
+	PSK       []byte
+	Rand      io.Reader
+	Offer     []wire.Transform // phase 1
+	VendorIDs [][]byte
+	Identity  wire.ID
+
+	err error // see fail
+}
+
+// NewPeer is a client at addr without a NAT, which knows psk and draws its nonces and keys from rand.
+func NewPeer(addr, server netip.AddrPort, psk []byte, rand io.Reader) *Peer {
+	return &Peer{
+		Addr: addr, Server: server, Inner: addr, floatPort: 4500, Target: server, PSK: psk, Rand: rand,
+		Offer:     []wire.Transform{Phase1Transform(1, 256, keymat.SHA256, dh.ECP256)},
+		VendorIDs: [][]byte{VendorRFC3947, VendorFragmentation},
+		Identity:  wire.AddrID(addr.Addr(), 0, 0),
+	}
+}
+
+// BehindNAT moves the client behind a NAT that maps its ports 500 and 4500 to others.
+func (p *Peer) BehindNAT(port500, port4500 uint16) *Peer {
+	p.Inner = netip.MustParseAddrPort("192.168.0.5:500")
+	p.Addr = netip.AddrPortFrom(p.Addr.Addr(), port500)
+	p.floatPort = port4500
+	p.Identity = wire.AddrID(p.Inner.Addr(), 0, 0)
+	return p
+}
+
+// Natted says whether there is a NAT at either end.
+func (p *Peer) Natted() bool {
+	return p.Addr.Addr() != p.Inner.Addr() || p.Target.Addr() != p.Server.Addr()
+}
+
+// Random returns n octets.
+func (p *Peer) Random(n int) []byte {
+	b := make([]byte, n)
+	_, err := io.ReadFull(p.Rand, b)
+	p.fail(err)
+	return b
+}
+
+// fail keeps the first error of building a message; what takes the next answer returns it.
+func (p *Peer) fail(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+// Phase1Transform is an AES transform in the order and encoding of Windows: the lifetime as TLV.
+func Phase1Transform(number uint8, bits uint16, h keymat.Hash, g dh.Group) wire.Transform {
+	return wire.Transform{Number: number, ID: wire.TransformKeyIKE, Attributes: []wire.Attribute{
+		wire.ShortAttribute(wire.AttrEncryption, 7), wire.ShortAttribute(wire.AttrKeyLength, bits),
+		wire.ShortAttribute(wire.AttrHash, uint16(h)), wire.ShortAttribute(wire.AttrGroup, uint16(g)),
+		wire.ShortAttribute(wire.AttrAuthMethod, 1), wire.ShortAttribute(wire.AttrLifeType, 1),
+		wire.LongAttribute(wire.AttrLifeDuration, 28800),
+	}}
+}
+
+// keyPair draws an exponent and computes the public value.
+func (p *Peer) keyPair(g dh.Group) (private *dh.PrivateKey, public []byte) {
+	private, err := dh.GenerateKey(g, p.Rand)
+	p.fail(err)
+	if err == nil {
+		public, err = private.Public()
+		p.fail(err)
+	}
+	return private, public
+}
+
+// float goes on from the NAT traversal port (RFC 3947 section 4).
+func (p *Peer) float() {
+	p.Addr = netip.AddrPortFrom(p.Addr.Addr(), p.floatPort)
+	p.Server = netip.AddrPortFrom(p.Server.Addr(), 4500)
+	p.Encapsulated = true
+}
