@@ -154,6 +154,10 @@ func (c *Concentrator) onIKEEvent(now time.Time, event ikev1.Event) {
 		if cl := c.clients[e.Client]; cl != nil {
 			defer c.childUp(now, cl, e)
 		}
+	case ikev1.ClientMoved:
+		if cl := c.clients[e.Client]; cl != nil && e.Encapsulated {
+			c.moveClient(cl, e.Remote)
+		}
 	case ikev1.ClientGone:
 		if cl := c.clients[e.Client]; cl != nil {
 			c.Log.Info("client gone", zap.Uint16("tunnel", uint16(cl.port)), zap.Stringer("peer", cl.remote), zap.String("reason", e.Reason))

@@ -15,6 +15,7 @@ import (
 type SAs interface {
 	Add(*xfrm.State) error
 	Delete(xfrm.ID) error
+	UpdateEncap(xfrm.ID, xfrm.Encap) error
 	List() ([]xfrm.State, error)
 }
 

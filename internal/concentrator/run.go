@@ -62,13 +62,15 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	if err != nil {
 		return err
 	}
-	in.ike, in.l2tp, in.aaa = c.HandleIKE, c.HandleL2TP, c.HandleAAA
+	*in = sink{ike: c.HandleIKE, l2tp: c.HandleL2TP, aaa: c.HandleAAA, mapping: c.HandleMapping}
 
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		defer sys.ike.Close() // ends the readers
+		defer sys.monitor.Close() // end the readers
+		defer sys.ike.Close()
 		return c.Serve(running)
 	})
+	group.Go(func() error { return sys.watchSAs(in) })
 	group.Go(func() error { return sys.ike.Run(in.ike) })
 	group.Go(func() error { return control.Serve(running, listener, c.API(), version, log) })
 	log.Info("serving", zap.Stringers("listen", sys.ike.LocalAddrs()), zap.String("control", cfg.Control.Socket))

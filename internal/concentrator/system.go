@@ -27,6 +27,7 @@ type system struct {
 	ike      *udp.IKE
 	poller   *udp.Poller
 	sas      *xfrm.Conn
+	monitor  *xfrm.Monitor
 	tunnels  kernelTunnels
 	aaa      *aaa.Server
 	launcher *pppd.Launcher
@@ -37,9 +38,10 @@ type system struct {
 
 // sink takes what arrives before and after there is a Concentrator to take it.
 type sink struct {
-	ike  func(udp.Datagram)
-	l2tp func(l2tp.Datagram)
-	aaa  func(aaa.Event)
+	ike     func(udp.Datagram)
+	l2tp    func(l2tp.Datagram)
+	aaa     func(aaa.Event)
+	mapping func(xfrm.Mapping)
 }
 
 // openSystem takes possession of the machine. The IKE ports come first: who has them is the only daemon here, and may
@@ -59,6 +61,10 @@ func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *
 		return nil, fmt.Errorf("open XFRM: %w", err)
 	}
 	sys.onClose(sys.sas.Close)
+	if sys.monitor, err = xfrm.NewMonitor(); err != nil {
+		return nil, fmt.Errorf("listen to XFRM: %w", err)
+	}
+	sys.onClose(sys.monitor.Close)
 	conn, err := l2tpnl.Dial()
 	if err != nil {
 		return nil, fmt.Errorf("open the kernel's L2TP: %w", err)
@@ -96,6 +102,26 @@ func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *
 		return sys.launcher.Close(ctx)
 	})
 	return sys, nil
+}
+
+// watchSAs hands over what the kernel tells of SAs, until the monitor is closed.
+func (sys *system) watchSAs(in *sink) error {
+	for {
+		events, err := sys.monitor.Receive()
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return nil
+		case errors.Is(err, xfrm.ErrOverrun):
+			continue // the kernel repeats a mapping for as long as it differs
+		case err != nil:
+			return fmt.Errorf("listen to XFRM: %w", err)
+		}
+		for _, e := range events {
+			if m, ok := e.(xfrm.Mapping); ok {
+				in.mapping(m)
+			}
+		}
+	}
 }
 
 func (sys *system) onClose(f func() error) { sys.undo = append(sys.undo, f) }
@@ -156,10 +182,22 @@ func (s clientSockets) OpenClient(local netip.Addr, port uint16, mark uint32) (C
 	return s.poller.OpenClient(local, port, mark)
 }
 
-// pppLauncher narrows *pppd.Process to PPPProcess.
+// peerWait is how long a client may take from ICCN to its first PPP frame before pppd begins: what pppd sends to a client
+// that is not ready is lost for a second.
+const peerWait = time.Second
+
+// pppLauncher starts pppd when the client is ready for it.
 type pppLauncher struct{ *pppd.Launcher }
 
-func (l pppLauncher) Start(s pppd.Session) (PPPProcess, error) { return l.Launcher.Start(s) }
+func (l pppLauncher) Start(s pppd.Session) (PPPProcess, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), peerWait)
+	defer cancel()
+	if err := pppd.AwaitPeer(ctx, s.Socket); err != nil {
+		s.Socket.Close()
+		return nil, err
+	}
+	return l.Launcher.Start(s)
+}
 
 func (l pppLauncher) Processes() int { return len(l.Launcher.Processes()) }
 

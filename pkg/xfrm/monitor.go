@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"sync/atomic"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -42,7 +44,8 @@ func (Mapping) event() {}
 
 // Monitor receives events of all SAs in a network namespace.
 type Monitor struct {
-	nl *netlink.Conn
+	nl     *netlink.Conn
+	closed atomic.Bool
 }
 
 // NewMonitor joins the EXPIRE and MAPPING groups in the network namespace of the calling thread.
@@ -62,12 +65,15 @@ func NewMonitor() (*Monitor, error) {
 	return &Monitor{nl: nl}, nil
 }
 
-// Receive waits for events. ErrOverrun is not final; any other error is. Close makes it return.
+// Receive waits for events. ErrOverrun is not final; any other error is. Close makes it return os.ErrClosed.
 func (m *Monitor) Receive() ([]Event, error) {
 	for {
 		msgs, err := m.nl.Receive()
 		if errors.Is(err, unix.ENOBUFS) {
 			return nil, fmt.Errorf("receive XFRM events: %w", ErrOverrun)
+		}
+		if err != nil && m.closed.Load() {
+			return nil, fmt.Errorf("receive XFRM events: %w", os.ErrClosed) // the error of a closing descriptor has no name
 		}
 		if err != nil {
 			return nil, wrap("receive XFRM events", err)
@@ -87,7 +93,10 @@ func (m *Monitor) Receive() ([]Event, error) {
 }
 
 // Close ends the Monitor and a waiting Receive.
-func (m *Monitor) Close() error { return m.nl.Close() }
+func (m *Monitor) Close() error {
+	m.closed.Store(true)
+	return m.nl.Close()
+}
 
 // parseEvent returns nil without an error for messages that are no events.
 func parseEvent(kind netlink.HeaderType, b []byte) (Event, error) {
