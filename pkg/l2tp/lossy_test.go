@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp/l2tptest"
 )
 
 // happening is one thing that will happen at a time of the simulation.
@@ -44,7 +46,7 @@ type world struct {
 	loss, dup  float64
 	kernelFail float64
 
-	clients map[netip.AddrPort]*lac
+	clients map[netip.AddrPort]*l2tptest.LAC
 	tunnels map[uint16]string // reported state by slot
 	calls   map[[2]uint16]string
 	ups     int
@@ -71,7 +73,7 @@ func (w *world) take(out Output) {
 	for _, d := range out.Send {
 		w.carry(func() {
 			if c := w.clients[d.Remote]; c != nil {
-				c.receive(w.now, d.Payload)
+				c.Receive(w.now, d.Payload)
 				w.drain(d.Remote, d.Tunnel)
 			}
 		})
@@ -128,22 +130,21 @@ func (w *world) record(e Event) {
 // drain carries what a client has to say, and arms its timer.
 func (w *world) drain(from netip.AddrPort, slot uint16) {
 	c := w.clients[from]
-	for _, payload := range c.out {
+	for _, payload := range c.Take() {
 		w.carry(func() { w.take(w.e.Handle(w.now, Datagram{Tunnel: slot, Remote: from, Payload: payload})) })
 	}
-	c.out = nil
 }
 
-func (w *world) dial(from netip.AddrPort, slot uint16, c *lac) {
+func (w *world) dial(from netip.AddrPort, slot uint16, c *l2tptest.LAC) {
 	w.clients[from] = c
-	c.start(w.now)
+	c.Start(w.now)
 	w.drain(from, slot)
 	var tick func()
 	tick = func() {
-		if w.clients[from] != c || c.done {
+		if w.clients[from] != c || c.Done() {
 			return
 		}
-		c.tick(w.now)
+		c.Tick(w.now)
 		w.drain(from, slot)
 		w.after(50*time.Millisecond, tick)
 	}
@@ -189,22 +190,22 @@ func TestLossyNetwork(t *testing.T) {
 			w := &world{
 				t: t, rng: rng, now: epoch, e: e, kernel: newKernelModel(t),
 				loss: []float64{0, 0.05, 0.2, 0.4}[seed%4], dup: []float64{0, 0.1, 0.3}[seed%3],
-				clients: make(map[netip.AddrPort]*lac), tunnels: make(map[uint16]string), calls: make(map[[2]uint16]string),
+				clients: make(map[netip.AddrPort]*l2tptest.LAC), tunnels: make(map[uint16]string), calls: make(map[[2]uint16]string),
 			}
 			if seed%5 == 0 {
 				w.kernelFail = 0.1
 			}
 			wanted := 0
-			var all []*lac
+			var all []*l2tptest.LAC
 			for i := range 3 {
 				slot := uint16(slotA + i)
 				for attempt := range 1 + rng.IntN(3) { // redials in the same slot
-					c := &lac{
-						tunnel: uint16(1 + rng.IntN(65535)), window: 1 + rng.IntN(8), calls: 1 + rng.IntN(4),
-						stay: time.Duration(20+rng.IntN(100)) * time.Second, vanish: rng.IntN(4) == 0, lazyAck: rng.IntN(2) == 0,
+					c := &l2tptest.LAC{
+						Tunnel: uint16(1 + rng.IntN(65535)), Window: 1 + rng.IntN(8), Calls: 1 + rng.IntN(4),
+						Stay: time.Duration(20+rng.IntN(100)) * time.Second, Vanish: rng.IntN(4) == 0, LazyAck: rng.IntN(2) == 0,
 					}
 					from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), uint16(1701+rng.IntN(2)*attempt))
-					wanted += c.calls
+					wanted += c.Calls
 					all = append(all, c)
 					w.after(time.Duration(attempt*180_000+rng.IntN(1000))*time.Millisecond, func() { w.dial(from, slot, c) })
 				}
@@ -222,10 +223,10 @@ func TestLossyNetwork(t *testing.T) {
 				t.Errorf("left: kernel %v %v, reported %v %v", w.kernel.tunnels, w.kernel.sessions, w.tunnels, w.calls)
 			}
 			for i, c := range all {
-				if !c.done {
+				if !c.Done() {
 					t.Errorf("client %d hangs: %+v", i, c)
 				}
-				if c.failed && w.loss < 0.2 && w.kernelFail == 0 && seed%7 != 0 {
+				if c.Failed() && w.loss < 0.2 && w.kernelFail == 0 && seed%7 != 0 {
 					t.Errorf("client %d failed at a loss of %v: %+v", i, w.loss, c)
 				}
 			}
