@@ -84,7 +84,7 @@ func (c *Client) writeFiles() error {
 	}
 	files := map[string]string{
 		// pppd looks for the machine's own name, and would wait for a name server.
-		"hosts": "127.0.0.1 localhost " + own + "\n",
+		"hosts":         "127.0.0.1 localhost " + own + "\n",
 		"run/.keep":     "",
 		"etc-ppp/.keep": "",
 		"ipsec.conf": fmt.Sprintf(`config setup
