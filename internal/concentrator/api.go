@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/l2tpctl/l2tpctl/internal/control"
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
@@ -249,7 +251,7 @@ func (a api) CloseSession(ctx context.Context, id string) error {
 // Stats implements control.Backend.
 func (a api) Stats(ctx context.Context) (control.Stats, error) {
 	c := a.c
-	st := control.Stats{Goroutines: runtime.NumGoroutine(), Steering: map[string]uint64{}}
+	st := control.Stats{Goroutines: runtime.NumGoroutine()}
 	err := c.call(ctx, func() {
 		now := time.Now()
 		n := c.counters
@@ -275,13 +277,14 @@ func (a api) Stats(ctx context.Context) (control.Stats, error) {
 		return st, err
 	}
 	st.PPP.PoolFree, st.PPP.PoolUsed = c.AAA.Addresses()
-	steering, err := c.Steering.Read()
-	if err != nil {
-		return st, fmt.Errorf("read steering counters: %w", err)
+	// A table that somebody has removed, or a kernel without XFRM's counters, hides nothing else.
+	if st.Steering, err = c.Steering.Read(); err != nil {
+		c.Log.Warn("steering counters cannot be read", zap.Error(err))
 	}
-	st.Steering = steering
-	st.XfrmStat, err = readXfrmStat()
-	return st, err
+	if st.XfrmStat, err = readXfrmStat(); err != nil {
+		c.Log.Debug("XFRM counters cannot be read", zap.Error(err))
+	}
+	return st, nil
 }
 
 func spi(v uint32) string { return fmt.Sprintf("0x%08x", v) }

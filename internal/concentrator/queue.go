@@ -1,5 +1,10 @@
 package concentrator
 
+import (
+	"fmt"
+	"runtime/debug"
+)
+
 // A queue runs one client's slow kernel operations off the loop, one after the other, so that a
 // tunnel is never created while its predecessor is still being deleted. It belongs to the loop.
 type queue struct {
@@ -29,13 +34,23 @@ func (c *Concentrator) runQueue(q *queue) {
 	q.busy = true
 	work := op.prepare()
 	go func() {
-		err := work()
+		err := protect(work)
 		c.post(func() {
 			q.busy = false
+			defer c.runQueue(q)
 			if op.done != nil {
 				op.done(err)
 			}
-			c.runQueue(q)
 		})
 	}()
+}
+
+// protect turns a panic in f into an error, so that a client's trouble does not become everybody's.
+func protect(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return f()
 }

@@ -51,7 +51,7 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 		IKE:      ike,
 		L2TP:     lns,
 		IKEIO:    sys.ike,
-		SAs:      sys.sas,
+		SAs:      kernelSAs{sys.sas, sys.list},
 		Tunnels:  sys.tunnels,
 		Sockets:  clientSockets{sys.poller},
 		PPP:      pppLauncher{sys.launcher},

@@ -27,6 +27,7 @@ type system struct {
 	ike      *udp.IKE
 	poller   *udp.Poller
 	sas      *xfrm.Conn
+	list     *xfrm.Conn // for dumps, during which a connection does nothing else
 	monitor  *xfrm.Monitor
 	tunnels  kernelTunnels
 	aaa      *aaa.Server
@@ -44,8 +45,8 @@ type sink struct {
 	mapping func(xfrm.Mapping)
 }
 
-// openSystem takes possession of the machine. The IKE ports come first: who has them is the only daemon here, and may
-// remove what a dead predecessor has left. On an error nothing remains.
+// openSystem takes possession of the machine. The lock comes first: who has it is the only daemon here, and may remove what
+// a dead predecessor has left. On an error nothing remains.
 func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *system, err error) {
 	sys := &system{steering: steeringTable(s.steering)}
 	defer func() {
@@ -53,6 +54,11 @@ func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *
 			err = errors.Join(err, sys.close())
 		}
 	}()
+	lock, err := lockNamespace(lockDir)
+	if err != nil {
+		return nil, err
+	}
+	sys.onClose(lock.Close)
 	if sys.ike, err = udp.ListenIKE(udp.IKEConfig{Addrs: s.listen}); err != nil {
 		return nil, fmt.Errorf("open the IKE ports: %w", err)
 	}
@@ -61,6 +67,10 @@ func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *
 		return nil, fmt.Errorf("open XFRM: %w", err)
 	}
 	sys.onClose(sys.sas.Close)
+	if sys.list, err = xfrm.Dial(); err != nil {
+		return nil, fmt.Errorf("open XFRM: %w", err)
+	}
+	sys.onClose(sys.list.Close)
 	if sys.monitor, err = xfrm.NewMonitor(); err != nil {
 		return nil, fmt.Errorf("listen to XFRM: %w", err)
 	}
@@ -153,7 +163,8 @@ func sweep(ctx context.Context, s settings, sys *system, log *zap.Logger) error 
 		if !s.ownsTunnel(t) {
 			continue
 		}
-		if err := sys.tunnels.DeleteTunnel(t.ID); err != nil {
+		// The kernel may be deleting it already, on its own.
+		if err := sys.tunnels.DeleteTunnel(t.ID); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("remove tunnel %d of a predecessor: %w", t.ID, err)
 		}
 		swept++
@@ -167,6 +178,15 @@ func sweep(ctx context.Context, s settings, sys *system, log *zap.Logger) error 
 	}
 	return nil
 }
+
+// kernelSAs lists SAs over a connection of its own.
+type kernelSAs struct {
+	*xfrm.Conn
+	list *xfrm.Conn
+}
+
+// List implements SAs.
+func (k kernelSAs) List() ([]xfrm.State, error) { return k.list.List() }
 
 // kernelTunnels adds the PPPoL2TP socket to the netlink connection.
 type kernelTunnels struct{ *l2tpnl.Conn }

@@ -1,0 +1,23 @@
+package concentrator
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestOneDaemonPerNamespace(t *testing.T) {
+	dir := t.TempDir()
+	first, err := lockNamespace(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockNamespace(dir); err == nil || !strings.Contains(err.Error(), "another l2tpctl") {
+		t.Errorf("a second daemon: %v", err)
+	}
+	first.Close()
+	again, err := lockNamespace(dir)
+	if err != nil {
+		t.Fatalf("after the first has gone: %v", err)
+	}
+	again.Close()
+}
