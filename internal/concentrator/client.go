@@ -26,7 +26,7 @@ type client struct {
 	opened   time.Time
 	links    int // sessions so far: numbers the interfaces
 
-	ready  bool            // an outbound SA is installed: we can answer
+	ready  bool            // an outbound SA is installed: we can answer; see childUp and removeChild
 	early  []l2tp.Datagram // what came before that
 	tunnel bool            // an L2TP tunnel is open or being opened
 	idle   time.Time       // since when there is no tunnel; zero while there is one
@@ -81,10 +81,25 @@ func (c *Concentrator) closeClient(now time.Time, cl *client) {
 		c.deleteSA(ch.in)
 		c.deleteSA(ch.out)
 	}
-	// The queue still holds the deletion of tunnel and sessions: the slot is free when they are done.
+	c.release(cl)
+}
+
+// release gives up the sockets and the slot of a client that has gone, after the operations on its tunnel and sessions. Of those
+// each is asked for when the one before it has been reported, so it looks again until none is left.
+func (c *Concentrator) release(cl *client) {
+	wait := false
 	c.enqueue(&cl.ops,
-		func() func() error { return cl.socket.Close },
+		func() func() error {
+			if wait = len(cl.ops.waiting) > 0; wait {
+				return func() error { return nil }
+			}
+			return cl.socket.Close
+		},
 		func(err error) {
+			if wait {
+				c.release(cl)
+				return
+			}
 			if err != nil {
 				c.Log.Warn("closing a client's sockets failed", zap.Uint16("tunnel", uint16(cl.port)), zap.Error(err))
 			}
@@ -116,6 +131,16 @@ func (c *Concentrator) childUp(now time.Time, cl *client, e ikev1.ChildEstablish
 	for _, d := range early {
 		c.applyL2TP(now, c.L2TP.Handle(now, d))
 	}
+}
+
+// answerable reports whether cl has an outbound SA.
+func (cl *client) answerable() bool {
+	for _, ch := range cl.children {
+		if ch.out.SPI != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // endClient closes everything of a client in order: PPP says goodbye, then L2TP, then IKE.

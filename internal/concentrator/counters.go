@@ -2,6 +2,9 @@ package concentrator
 
 import "sync/atomic"
 
+// dropNoClient is the reason, beside those of the L2TP engine, to drop a message for a slot whose client has gone.
+const dropNoClient = "no_client"
+
 // counters count what happened since the start. All but inboxFull belong to the loop.
 type counters struct {
 	ike  map[string]uint64 // dropped messages by reason

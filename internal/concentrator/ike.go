@@ -52,7 +52,10 @@ func (c *Concentrator) performIKE(now time.Time, action ikev1.Action) (result ik
 	switch a := action.(type) {
 	case ikev1.ComputeDH:
 		work := func() {
-			result := a.Perform()
+			var result ikev1.DHResult
+			if err := protect(func() error { result = a.Perform(); return nil }); err != nil {
+				result.Err = err
+			}
 			c.post(func() {
 				now := time.Now()
 				c.applyIKE(now, c.IKE.Complete(now, a.ID, result))
@@ -117,6 +120,7 @@ func (c *Concentrator) removeChild(a ikev1.RemoveChild) error {
 	}
 	ch := cl.children[a.Child]
 	delete(cl.children, a.Child)
+	cl.ready = cl.answerable()
 	return errors.Join(c.deleteSA(ch.in), c.deleteSA(ch.out))
 }
 

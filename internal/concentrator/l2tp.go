@@ -59,8 +59,11 @@ func (c *Concentrator) performL2TP(now time.Time, action l2tp.Action) {
 	}
 	switch a := action.(type) {
 	case l2tp.CreateTunnel:
-		c.onClient(a.Tunnel, complete(a.ID), func(cl *client) func() error {
+		// Now and not in its turn: the tunnel may be closed before that.
+		if cl := c.ports[slot.Port(a.Tunnel)]; cl != nil {
 			cl.tunnel, cl.idle = true, time.Time{}
+		}
+		c.onClient(a.Tunnel, complete(a.ID), func(cl *client) func() error {
 			return func() error { return c.createTunnel(cl.socket, a) }
 		})
 	case l2tp.DeleteTunnel:
@@ -70,9 +73,7 @@ func (c *Concentrator) performL2TP(now time.Time, action l2tp.Action) {
 	case l2tp.CreateSession:
 		c.createSession(now, a, complete(a.ID))
 	case l2tp.DeleteSession:
-		c.onClient(a.Tunnel, complete(a.ID), func(cl *client) func() error {
-			return c.dropSession(cl, a.Session)
-		})
+		c.deleteSession(a, complete(a.ID))
 	}
 }
 
@@ -131,7 +132,7 @@ func (c *Concentrator) onL2TPEvent(now time.Time, event l2tp.Event) {
 	case l2tp.SessionUp:
 		c.startPPP(e)
 	case l2tp.SessionDown:
-		c.sessionDown(now, e)
+		c.sessionDown(e)
 		return
 	}
 	c.Log.Info(event.String())

@@ -32,7 +32,10 @@ func (c *Concentrator) runQueue(q *queue) {
 	op := q.waiting[0]
 	q.waiting = q.waiting[1:]
 	q.busy = true
-	work := op.prepare()
+	var work func() error
+	if err := protect(func() error { work = op.prepare(); return nil }); err != nil {
+		work = func() error { return err }
+	}
 	go func() {
 		err := protect(work)
 		c.post(func() {

@@ -43,11 +43,16 @@ type session struct {
 	reason  string    // why it is being ended
 	killAt  time.Time // when patience with the PPP endpoint ends
 
-	socket  *os.File   // PPPoL2TP socket, until the PPP endpoint has it
-	process PPPProcess // nil before its start and after its end
-	dropped bool       // the kernel's part is gone or going
+	socket  *os.File          // PPPoL2TP socket, until the PPP endpoint has it
+	process PPPProcess        // nil before its start and after its end
+	dropped bool              // the kernel's part is gone or going
+	absent  bool              // the kernel's part is gone, or could not be made
+	down    *l2tp.SessionDown // nil while the L2TP engine has the session
 	stats   l2tpnl.Stats
 }
+
+// errSessionOver says that a session has ended before its turn to get a PPP endpoint.
+var errSessionOver = errors.New("the session is over")
 
 type sessionState string
 
@@ -60,26 +65,43 @@ const (
 
 // createSession makes the kernel session at ICRQ, so that no PPP frame that follows ICCN is lost.
 func (c *Concentrator) createSession(now time.Time, a l2tp.CreateSession, done func(error)) {
-	var s *session
+	s := &session{id: a.Session, nas: aaa.NewNASID(), state: sessionConnecting, created: now}
+	// The engine may end the session before the kernel has made it, so it is entered now.
+	if cl := c.ports[slot.Port(a.Tunnel)]; cl != nil {
+		cl.links++
+		s.client, s.n = cl, cl.links
+		s.iface = fmt.Sprintf("%s%d-%d", c.opt.PPP.InterfacePrefix, cl.port, s.n)
+		cl.sessions[s.id] = s
+	}
 	var socket *os.File
 	c.onClient(a.Tunnel,
 		func(err error) {
-			if err == nil {
-				s.socket = socket
-			} else if s != nil {
-				delete(s.client.sessions, s.id)
-			}
+			s.socket, s.absent = socket, err != nil
+			c.finishSession(s)
 			done(err)
 		},
-		func(cl *client) func() error {
-			cl.links++
-			s = &session{client: cl, id: a.Session, n: cl.links, nas: aaa.NewNASID(), state: sessionConnecting, created: now}
-			s.iface = fmt.Sprintf("%s%d-%d", c.opt.PPP.InterfacePrefix, cl.port, s.n)
-			cl.sessions[s.id] = s
+		func(*client) func() error {
 			return func() (err error) {
 				socket, err = c.Tunnels.OpenSession(a.Tunnel, a.Session, a.PeerTunnel, a.PeerSession)
 				return err
 			}
+		})
+}
+
+// deleteSession ends the kernel's part of a session.
+func (c *Concentrator) deleteSession(a l2tp.DeleteSession, done func(error)) {
+	var s *session
+	c.onClient(a.Tunnel,
+		func(err error) {
+			done(err)
+			if s != nil {
+				s.absent = true
+				c.finishSession(s)
+			}
+		},
+		func(cl *client) func() error {
+			s = cl.sessions[a.Session]
+			return c.dropSession(s)
 		})
 }
 
@@ -93,8 +115,8 @@ func (c *Concentrator) startPPP(e l2tp.SessionUp) {
 	var process PPPProcess
 	c.enqueue(&cl.ops,
 		func() func() error {
-			if s.socket == nil {
-				return func() error { return errors.New("the session has ended before PPP was started") }
+			if s.socket == nil || s.down != nil {
+				return func() error { return errSessionOver }
 			}
 			if err := c.AAA.Open(aaa.Session{NASID: s.nas, PeerAddr: cl.remote.Addr()}); err != nil {
 				return func() error { return err }
@@ -110,6 +132,9 @@ func (c *Concentrator) startPPP(e l2tp.SessionUp) {
 		},
 		func(err error) {
 			now := time.Now()
+			if errors.Is(err, errSessionOver) {
+				return
+			}
 			if err != nil {
 				c.Log.Error("starting PPP failed", zap.String("interface", s.iface), zap.Error(err))
 				c.pppEnded(now, s, "PPP could not be started")
@@ -188,8 +213,7 @@ func (c *Concentrator) endSession(now time.Time, s *session, reason string) {
 }
 
 // dropSession ends the kernel's part of a session at once: with its last socket the session is gone.
-func (c *Concentrator) dropSession(cl *client, id uint16) func() error {
-	s := cl.sessions[id]
+func (c *Concentrator) dropSession(s *session) func() error {
 	if s == nil || s.dropped {
 		return func() error { return nil }
 	}
@@ -197,7 +221,7 @@ func (c *Concentrator) dropSession(cl *client, id uint16) func() error {
 	process, socket := s.process, s.socket
 	s.socket = nil
 	return func() error {
-		if got, err := c.Tunnels.Session(uint32(cl.port), uint32(id)); err == nil {
+		if got, err := c.Tunnels.Session(uint32(s.client.port), uint32(s.id)); err == nil {
 			s.stats = got.Stats
 		}
 		switch {
@@ -217,8 +241,8 @@ func (s *session) kill() {
 	}
 }
 
-// sessionDown writes the session's record when the kernel has let go of it.
-func (c *Concentrator) sessionDown(now time.Time, e l2tp.SessionDown) {
+// sessionDown notes that the L2TP engine has let go of a session.
+func (c *Concentrator) sessionDown(e l2tp.SessionDown) {
 	cl := c.ports[slot.Port(e.Tunnel)]
 	if cl == nil || cl.sessions[e.Session] == nil {
 		return
@@ -227,17 +251,25 @@ func (c *Concentrator) sessionDown(now time.Time, e l2tp.SessionDown) {
 	if s.reason == "" {
 		s.reason = e.Reason
 	}
-	s.state = sessionClosing
+	s.state, s.down = sessionClosing, &e
 	c.counters.sessionsDown++
-	c.enqueue(&cl.ops, func() func() error { return func() error { return nil } }, func(error) {
-		delete(cl.sessions, e.Session)
-		if s.process == nil {
-			c.closeAAA(s)
-		}
-		c.Log.Info("session down", append(s.fields(), zap.String("reason", s.reason), zap.Bool("by_peer", e.ByPeer),
-			zap.Duration("duration", now.Sub(s.created)), zap.Uint64("rx_bytes", s.stats.RxBytes), zap.Uint64("tx_bytes", s.stats.TxBytes))...)
-		c.retire(time.Now(), cl)
-	})
+	c.finishSession(s)
+}
+
+// finishSession writes the record of a session and forgets it, when both the L2TP engine and the kernel have let go of it.
+func (c *Concentrator) finishSession(s *session) {
+	cl := s.client
+	if s.down == nil || !s.absent || cl.sessions[s.id] != s {
+		return
+	}
+	delete(cl.sessions, s.id)
+	if s.process == nil {
+		c.closeAAA(s)
+	}
+	now := time.Now()
+	c.Log.Info("session down", append(s.fields(), zap.String("reason", s.reason), zap.Bool("by_peer", s.down.ByPeer),
+		zap.Duration("duration", now.Sub(s.created)), zap.Uint64("rx_bytes", s.stats.RxBytes), zap.Uint64("tx_bytes", s.stats.TxBytes))...)
+	c.retire(now, cl)
 }
 
 func (c *Concentrator) closeAAA(s *session) {
@@ -267,7 +299,10 @@ func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
 		}
 	case aaa.Started:
 		if s := c.byNAS[e.NASID]; s != nil {
-			s.state, s.up, s.address, s.reason = sessionEstablished, now, e.Address, ""
+			s.up, s.address = now, e.Address
+			if s.state != sessionClosing { // it may be on its way out
+				s.state, s.reason = sessionEstablished, ""
+			}
 			c.counters.sessionsUp++
 			c.Log.Info("session up", append(s.fields(), zap.Duration("setup", now.Sub(s.client.opened)))...)
 		}

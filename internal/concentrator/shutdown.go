@@ -17,7 +17,6 @@ const settleWait = 5 * time.Second
 // It runs on the loop's goroutine after the loop.
 func (c *Concentrator) shutdown() error {
 	now := time.Now()
-	c.stopping = true
 	c.Log.Info("stopping", zap.Int("clients", len(c.clients)))
 	for _, cl := range c.clients {
 		for _, s := range cl.sessions {
@@ -26,6 +25,7 @@ func (c *Concentrator) shutdown() error {
 	}
 	c.drain(now.Add(c.opt.TerminateWait), func() bool { return len(c.byNAS) == 0 })
 
+	c.stopping = true // from now on nobody is heard, or a new client could come
 	now = time.Now()
 	c.applyL2TP(now, c.L2TP.Shutdown(now))
 	c.applyIKE(now, c.IKE.Shutdown(now))

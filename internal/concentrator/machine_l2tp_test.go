@@ -1,0 +1,251 @@
+package concentrator
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/internal/udp"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
+)
+
+// machineTunnels is the L2TP of a machine. The life of its objects is the kernel's: a tunnel ends when it is deleted or its socket is
+// closed, some time afterwards; a session ends with its last socket.
+type machineTunnels struct{ *machine }
+
+type kernelTunnel struct {
+	l2tpnl.Tunnel
+	deleting bool
+}
+
+type kernelSession struct {
+	l2tpnl.Session
+	file   *os.File // the daemon's PPPoL2TP socket
+	holder *process // who got it from the daemon
+}
+
+// kernelSocket is the pair of sockets of a slot.
+type kernelSocket struct {
+	m      *machine
+	port   uint16
+	fd     int // of the connected one; 0 for none
+	closed bool
+}
+
+// OpenClient implements Sockets.
+func (m *machine) OpenClient(local netip.Addr, port uint16, mark uint32) (ClientSocket, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fault("open socket") {
+		return nil, errFault
+	}
+	if m.sockets[port] != nil {
+		m.t.Errorf("the sockets of slot %d are opened twice", port)
+		return nil, os.ErrExist
+	}
+	if mark != m.block.Mark(slot.Port(port)) || !local.Is4() {
+		m.t.Errorf("sockets of slot %d at %v have mark %#x", port, local, mark)
+	}
+	s := &kernelSocket{m: m, port: port}
+	m.sockets[port] = s
+	return s, nil
+}
+
+// Send implements ClientSocket.
+func (s *kernelSocket) Send(remote netip.AddrPort, payload []byte) error {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	sa := s.m.outbound(s.port)
+	switch {
+	case s.closed:
+		return net.ErrClosed
+	case sa == nil || sa.Dst != remote.Addr():
+		return udp.ErrNoSA
+	}
+	go s.m.send(*sa, payload)
+	return nil
+}
+
+// Connect implements ClientSocket.
+func (s *kernelSocket) Connect(remote netip.AddrPort) (fd int, err error) {
+	if err := s.m.work("connect"); err != nil {
+		return -1, err
+	}
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	sa := s.m.outbound(s.port)
+	switch {
+	case s.closed:
+		return -1, net.ErrClosed
+	case sa == nil || sa.Dst != remote.Addr():
+		return -1, udp.ErrNoSA
+	}
+	s.disconnect()
+	s.m.lastFD++
+	s.fd = s.m.lastFD
+	return s.fd, nil
+}
+
+// Disconnect implements ClientSocket.
+func (s *kernelSocket) Disconnect() error {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	s.disconnect()
+	return nil
+}
+
+func (s *kernelSocket) disconnect() {
+	for id, t := range s.m.tunnels {
+		if s.fd != 0 && t.FD == s.fd {
+			s.m.endTunnel(id)
+		}
+	}
+	s.fd = 0
+}
+
+// Close implements ClientSocket.
+func (s *kernelSocket) Close() error {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	if s.closed {
+		s.m.t.Errorf("the sockets of slot %d are closed twice", s.port)
+	}
+	if s.m.tunnels[uint32(s.port)] != nil && !s.m.tunnels[uint32(s.port)].deleting {
+		s.m.t.Errorf("the sockets of slot %d are closed while its tunnel is there", s.port)
+	}
+	s.disconnect()
+	s.closed = true
+	delete(s.m.sockets, s.port)
+	return nil
+}
+
+func (m machineTunnels) CreateTunnel(t l2tpnl.Tunnel) error {
+	if err := m.work("create tunnel"); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.tunnels[t.ID] != nil {
+		if !m.tunnels[t.ID].deleting {
+			m.t.Errorf("tunnel %d is created twice", t.ID)
+		}
+		return fmt.Errorf("create tunnel %d: %w", t.ID, os.ErrExist)
+	}
+	if s := m.sockets[uint16(t.ID)]; s == nil || s.fd == 0 || s.fd != t.FD || t.PeerID == 0 {
+		m.t.Errorf("tunnel %d is created on a socket that is not its slot's: %+v, %+v", t.ID, t, s)
+	}
+	m.tunnels[t.ID] = &kernelTunnel{Tunnel: t}
+	return nil
+}
+
+func (m machineTunnels) DeleteTunnel(id uint32) error {
+	if err := m.work("delete tunnel"); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t := m.tunnels[id]; t == nil || t.deleting {
+		return fmt.Errorf("delete tunnel %d: %w", id, os.ErrNotExist)
+	}
+	m.endTunnel(id)
+	return nil
+}
+
+// endTunnel begins the deletion of a tunnel. The caller holds mu.
+func (m *machine) endTunnel(id uint32) {
+	t := m.tunnels[id]
+	if t.deleting {
+		return
+	}
+	m.reap()
+	for at, s := range m.sessions {
+		if at[0] != id {
+			continue
+		}
+		if s.holder == nil || !s.holder.killed {
+			m.t.Errorf("tunnel %d is deleted while its session %d is in use", id, at[1])
+		}
+		delete(m.sessions, at)
+	}
+	t.deleting = true
+	time.AfterFunc(m.within(200*time.Millisecond), func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.tunnels, id)
+	})
+}
+
+func (m machineTunnels) OpenSession(tunnel, session, peerTunnel, peerSession uint16) (*os.File, error) {
+	if err := m.work("open session"); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reap()
+	t := m.tunnels[uint32(tunnel)]
+	if t == nil || t.deleting || t.PeerID != uint32(peerTunnel) {
+		return nil, fmt.Errorf("open session %d/%d: %w", tunnel, session, os.ErrNotExist)
+	}
+	id := [2]uint32{uint32(tunnel), uint32(session)}
+	if m.sessions[id] != nil {
+		m.t.Errorf("session %v is opened twice", id)
+		return nil, os.ErrExist
+	}
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	s := &kernelSession{file: file, Session: l2tpnl.Session{TunnelID: id[0], ID: id[1], PeerTunnelID: uint32(peerTunnel), PeerID: uint32(peerSession)}}
+	s.Stats.RxBytes, s.Stats.TxBytes = 1000, 2000
+	m.sessions[id] = s
+	return file, nil
+}
+
+// reap removes the sessions whose last socket is closed. The caller holds mu.
+func (m *machine) reap() {
+	for id, s := range m.sessions {
+		if s.holder == nil {
+			if _, err := s.file.Stat(); err == nil {
+				continue
+			}
+		} else if !s.holder.over {
+			continue
+		}
+		delete(m.sessions, id)
+	}
+}
+
+func (m machineTunnels) Tunnels() ([]l2tpnl.Tunnel, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []l2tpnl.Tunnel
+	for _, t := range m.tunnels {
+		t.Stats.RxBytes, t.Stats.TxBytes = 3000, 4000
+		list = append(list, t.Tunnel)
+	}
+	return list, nil
+}
+
+func (m machineTunnels) Session(tunnel, id uint32) (l2tpnl.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reap()
+	if s := m.sessions[[2]uint32{tunnel, id}]; s != nil {
+		return s.Session, nil
+	}
+	return l2tpnl.Session{}, os.ErrNotExist
+}
+
+func (m machineTunnels) Sessions() ([]l2tpnl.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reap()
+	var list []l2tpnl.Session
+	for _, s := range m.sessions {
+		list = append(list, s.Session)
+	}
+	return list, nil
+}

@@ -1,0 +1,143 @@
+package concentrator
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+var errFault = errors.New("out of luck")
+
+// machine is the fake host that a daemon runs on: SAs, sockets, tunnels, sessions, PPP processes and logins, with the rules of the real
+// one. What the daemon may never do it complains about; what merely fails on a real machine fails here too.
+type machine struct {
+	t     testing.TB
+	block slot.Block
+
+	// fault makes an operation fail; latency is the longest that one may take. Set them before the daemon starts, or on a quiet machine.
+	fault   func(operation string) bool
+	latency time.Duration
+	// login is what a PPP peer does; see process.
+	login func(iface string) login
+
+	hear func(l2tp.Datagram)                 // a control message on its way to the daemon
+	send func(sa xfrm.State, payload []byte) // a datagram that an outbound SA has encrypted
+	tell func(aaa.Event)                     // the RADIUS server's notifications
+	move func(xfrm.Mapping)                  // authentic ESP came from another port
+
+	*dice
+
+	mu        sync.Mutex
+	sas       map[xfrm.ID]*xfrm.State
+	order     []xfrm.ID // of their installation
+	sockets   map[uint16]*kernelSocket
+	tunnels   map[uint32]*kernelTunnel
+	sessions  map[[2]uint32]*kernelSession
+	processes map[string]*process // by interface
+	logins    map[string]aaa.Session
+	lastFD    int
+}
+
+func newMachine(t testing.TB, block slot.Block, d *dice) *machine {
+	return &machine{
+		t: t, block: block, dice: d,
+		fault: func(string) bool { return false }, login: func(string) login { return login{user: "alice"} },
+		sas: make(map[xfrm.ID]*xfrm.State), sockets: make(map[uint16]*kernelSocket), tunnels: make(map[uint32]*kernelTunnel),
+		sessions: make(map[[2]uint32]*kernelSession), processes: make(map[string]*process), logins: make(map[string]aaa.Session),
+	}
+}
+
+// dice is a source of chance for several goroutines.
+type dice struct {
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+func newDice(seed uint64) *dice { return &dice{rng: rand.New(rand.NewPCG(seed, 2))} }
+
+// chance is true with probability p.
+func (d *dice) chance(p float64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rng.Float64() < p
+}
+
+// within is a random time of at most most.
+func (d *dice) within(most time.Duration) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Duration(d.rng.Int64N(int64(most) + 1))
+}
+
+// pick is a random number below n.
+func (d *dice) pick(n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rng.IntN(n)
+}
+
+// work takes its time and then fails or not.
+func (m *machine) work(operation string) error {
+	if m.latency > 0 {
+		time.Sleep(m.within(m.latency))
+	}
+	return m.fails(operation)
+}
+
+func (m *machine) fails(operation string) error {
+	if m.fault(operation) {
+		return fmt.Errorf("%s: %w", operation, errFault)
+	}
+	return nil
+}
+
+// left names what is there; empty on a clean machine.
+func (m *machine) left() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reap()
+	var list []string
+	for _, id := range m.order {
+		list = append(list, m.sas[id].String())
+	}
+	for _, n := range slices.Sorted(maps.Keys(m.sockets)) {
+		list = append(list, fmt.Sprintf("sockets of slot %d", n))
+	}
+	for _, n := range slices.Sorted(maps.Keys(m.tunnels)) {
+		list = append(list, fmt.Sprintf("tunnel %d, deleting %v", n, m.tunnels[n].deleting))
+	}
+	for id := range m.sessions {
+		list = append(list, fmt.Sprintf("session %d/%d", id[0], id[1]))
+	}
+	for iface := range m.processes {
+		list = append(list, "pppd of "+iface)
+	}
+	for nas := range m.logins {
+		list = append(list, "login of session "+nas)
+	}
+	return strings.Join(list, "; ")
+}
+
+// counts are the numbers of objects, for tests that say what must be there.
+type counts struct{ sas, sockets, tunnels, sessions, processes, logins int }
+
+func (m *machine) counts() counts {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reap()
+	return counts{len(m.sas), len(m.sockets), len(m.tunnels), len(m.sessions), len(m.processes), len(m.logins)}
+}
+
+// Read is the steering table's.
+func (m *machine) Read() (map[string]uint64, error) { return map[string]uint64{"clear": 7}, nil }

@@ -1,0 +1,132 @@
+package concentrator
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+// machineSAs is the XFRM of a machine.
+type machineSAs struct{ *machine }
+
+func (m machineSAs) Add(st *xfrm.State) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sas[st.ID] != nil {
+		m.t.Errorf("%v is there already", st.ID)
+		return os.ErrExist
+	}
+	if !m.block.Owns(st.ReqID) {
+		m.t.Errorf("%v has the reqid of no slot", st)
+	}
+	port := uint16(st.ReqID)
+	if m.sockets[port] == nil {
+		m.t.Errorf("%v is installed for slot %d, which has no sockets", st, port)
+	}
+	switch st.Direction {
+	case xfrm.In:
+		if st.Selector.DstPort != port || st.OutputMark.Value != st.ReqID || st.OutputMark.Mask != 0xffffffff || st.ReplayWindow == 0 {
+			m.t.Errorf("%v does not lead to its slot and only there: %+v", st, st)
+		}
+	case xfrm.Out:
+		if !slices.ContainsFunc(m.order, func(id xfrm.ID) bool { return m.sas[id].ReqID == st.ReqID && m.sas[id].Direction == xfrm.In }) {
+			m.t.Errorf("%v is installed before the inbound one", st)
+		}
+	default:
+		m.t.Errorf("%v has no direction", st)
+	}
+	for _, id := range m.order {
+		if other := m.sas[id]; other.ReqID == st.ReqID && peerOf(other) != peerOf(st) {
+			m.t.Errorf("slot %d has SAs of %v and %v", port, peerOf(other), peerOf(st))
+		}
+	}
+	if m.fault("add " + st.Direction.String()) {
+		return fmt.Errorf("add %v: %w", st.ID, errFault)
+	}
+	kept := *st // with its own keys: the engine overwrites them
+	kept.Crypt, kept.Auth = &xfrm.Crypt{}, &xfrm.Auth{}
+	*kept.Crypt, *kept.Auth = *st.Crypt, *st.Auth
+	kept.Crypt.Key, kept.Auth.Key = bytes.Clone(st.Crypt.Key), bytes.Clone(st.Auth.Key)
+	kept.Stats.AddTime = time.Now()
+	m.sas[st.ID] = &kept
+	m.order = append(m.order, st.ID)
+	return nil
+}
+
+func peerOf(st *xfrm.State) netip.Addr {
+	if st.Direction == xfrm.In {
+		return st.Src
+	}
+	return st.Dst
+}
+
+func (m machineSAs) Delete(id xfrm.ID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sas[id] == nil {
+		return fmt.Errorf("delete %v: %w", id, os.ErrNotExist)
+	}
+	delete(m.sas, id)
+	m.order = slices.DeleteFunc(m.order, func(other xfrm.ID) bool { return other == id })
+	return nil
+}
+
+func (m machineSAs) UpdateEncap(id xfrm.ID, encap xfrm.Encap) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sas[id] == nil {
+		return fmt.Errorf("update %v: %w", id, os.ErrNotExist)
+	}
+	if m.sas[id].Encap == nil {
+		m.t.Errorf("%v is not encapsulated and gets %+v", id, encap)
+	}
+	m.sas[id].Encap = &encap
+	return nil
+}
+
+func (m machineSAs) List() ([]xfrm.State, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []xfrm.State
+	for _, id := range m.order {
+		list = append(list, *m.sas[id])
+	}
+	return list, nil
+}
+
+// outbound is the newest SA that packets of a slot leave by, nil for none. The caller holds mu.
+func (m *machine) outbound(port uint16) *xfrm.State {
+	for _, id := range slices.Backward(m.order) {
+		if st := m.sas[id]; st.Direction == xfrm.Out && slot.Port(st.ReqID) == slot.Port(port) {
+			return st
+		}
+	}
+	return nil
+}
+
+// receive takes an ESP packet from outer with an L2TP message of inner in it: the SA decides which slot hears it.
+func (m *machine) receive(dst netip.Addr, spi uint32, outer, inner netip.AddrPort, payload []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st := m.sas[xfrm.ID{Dst: dst, SPI: spi}]
+	if st == nil || st.Direction != xfrm.In || st.Src != outer.Addr() {
+		return
+	}
+	st.Stats.Packets++
+	st.Stats.Bytes += uint64(len(payload))
+	if st.Encap != nil && st.Encap.SrcPort != outer.Port() {
+		mapping := xfrm.Mapping{ID: st.ID, ReqID: st.ReqID, Old: netip.AddrPortFrom(st.Src, st.Encap.SrcPort), New: outer}
+		go m.move(mapping)
+	}
+	if port := st.Selector.DstPort; m.sockets[port] != nil {
+		// From the socket's queue to the loop.
+		time.AfterFunc(m.within(m.latency/10), func() { m.hear(l2tp.Datagram{Tunnel: port, Remote: inner, Payload: bytes.Clone(payload)}) })
+	}
+}
