@@ -14,6 +14,35 @@ const (
 	maxPassword = 128 // octets: the most that User-Password can carry (RFC 2865 section 5.2)
 )
 
+// What CheckName and CheckPassword want, in words.
+const (
+	NameForm     = "1 to 64 octets of UTF-8 without control characters"
+	PasswordForm = "1 to 128 octets of UTF-8 without control characters"
+)
+
+// CheckName reports a name that no user can have. The error says what is wrong with it, without the name.
+func CheckName(name string) error { return checkText(name, maxUserName) }
+
+// CheckPassword reports a password that no user can have. The error says what is wrong with it, without the password.
+func CheckPassword(password string) error { return checkText(password, maxPassword) }
+
+func checkText(s string, longest int) error {
+	switch {
+	case s == "":
+		return errors.New("nothing")
+	case len(s) > longest:
+		return fmt.Errorf("%d octets", len(s))
+	case !utf8.ValidString(s):
+		return errors.New("octets that are not UTF-8")
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return errors.New("a control character")
+	}
+	return nil
+}
+
+// NameKey is what is known of a name when a user logs in: users whose names have the same key cannot be told apart.
+func NameKey(name string) string { return visible(name) }
+
 // User is a local user.
 type User struct {
 	// Name is compared exactly, 1 to 64 octets of UTF-8 without control characters.
@@ -31,21 +60,16 @@ func (u User) String() string { return fmt.Sprintf("user %q", u.Name) }
 func (u User) GoString() string { return u.String() }
 
 func (u User) check() error {
-	switch {
-	case u.Name == "" || len(u.Name) > maxUserName || !text(u.Name):
-		return fmt.Errorf("user name %q: want 1 to %d octets of UTF-8 without control characters", u.Name, maxUserName)
-	case u.Password == "":
-		return fmt.Errorf("user %q: the password is empty", u.Name)
-	case len(u.Password) > maxPassword || !text(u.Password):
-		return fmt.Errorf("user %q: want a password of at most %d octets of UTF-8 without control characters", u.Name, maxPassword)
-	case u.Address.IsValid() && !u.Address.Is4():
+	if err := CheckName(u.Name); err != nil {
+		return fmt.Errorf("user name %q has %w, want %s", u.Name, err, NameForm)
+	}
+	if err := CheckPassword(u.Password); err != nil {
+		return fmt.Errorf("user %q: the password has %w, want %s", u.Name, err, PasswordForm)
+	}
+	if u.Address.IsValid() && !u.Address.Is4() {
 		return fmt.Errorf("user %q: address %v is not IPv4", u.Name, u.Address)
 	}
 	return nil
-}
-
-func text(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // directory finds users by the name that pppd tells us.
@@ -61,7 +85,7 @@ func newDirectory(users []User) (directory, error) {
 			errs = append(errs, err)
 			continue
 		}
-		if other, ok := d[visible(u.Name)]; ok {
+		if other, ok := d[NameKey(u.Name)]; ok {
 			errs = append(errs, fmt.Errorf("user names %q and %q cannot be told apart", other.Name, u.Name))
 			continue
 		}
@@ -72,7 +96,7 @@ func newDirectory(users []User) (directory, error) {
 			}
 			owner[u.Address] = u.Name
 		}
-		d[visible(u.Name)] = u
+		d[NameKey(u.Name)] = u
 	}
 	return d, errors.Join(errs...)
 }

@@ -99,7 +99,7 @@ type PPP struct {
 	DNS          []netip.Addr  // at most two, IPv4
 	MTU          int           // octets, MTU and MRU of the interfaces
 	Auth         []AuthMethod  // allowed methods, at least one
-	EchoInterval time.Duration // between LCP Echo-Requests; 0: none are sent
+	EchoInterval time.Duration // between LCP Echo-Requests; negative: none are sent (0 in the file)
 	EchoFailures int           // unanswered Echo-Requests after which the link is dead
 }
 

@@ -13,6 +13,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/internal/steering"
 )
 
 func parse(t *testing.T, text string) *Config {
@@ -141,8 +144,14 @@ t.yaml:1:1: pool: found no such key, expected ` + poolForm},
 		"listen overlap":   {psk + rest + "listen: [0.0.0.0, 192.0.2.1]\n", `t.yaml:4:19: listen[1]: found "192.0.2.1" besides 0.0.0.0, expected addresses whose ports do not overlap`},
 		"mask with hole":   {psk + rest + "slots: {port_mask: 0xA000}\n", `t.yaml:4:20: slots.port_mask: found 0xA000, expected a mask whose ones are its leading bits, such as 0xC000`},
 		"base off mask":    {psk + rest + "slots: {port_base: 20000}\n", `t.yaml:4:20: slots.port_base: found 0x4E20, expected a port that is a multiple of 16384`},
-		"ports overlap":    {psk + rest + "slots: {port_base: 4096, port_mask: 0xF000}\n", `t.yaml:4:20: slots: found ports 4096-8191 overlapping with 4500, expected a block without 1701 and 4500`},
+		"ports overlap":    {psk + rest + "slots: {port_base: 4096, port_mask: 0xF000}\n", `t.yaml:4:20: slots: found ports 4096-8191 overlapping with 4500, expected a block without 1701, 4500 and 65535`},
 		"prefix":           {psk + rest + "interface_prefix: much-too-long\n", `t.yaml:4:19: interface_prefix: found "much-too-long", expected a lower case letter`},
+		"prefix of seven":  {psk + rest + "interface_prefix: sevenxx\n", `t.yaml:4:19: interface_prefix: found "sevenxx", expected a lower case letter and up to 5 letters or digits`},
+		"last port":        {psk + rest + "slots: {port_base: 0xC000}\n", `t.yaml:4:20: slots: found ports 49152-65535 overlapping with 65535, expected a block without 1701, 4500 and 65535`},
+		"long name":        {psk + "pool: 10.9.0.0/24\nusers:\n  - {name: " + strings.Repeat("n", 65) + ", password: b}\n", `t.yaml:4:12: users[0].name: found "` + strings.Repeat("n", 65) + `", expected 1 to 64 octets of UTF-8 without control characters`},
+		"alike names":      {psk + "pool: 10.9.0.0/24\nusers:\n  - {name: é, password: b}\n  - {name: M-CM-), password: c}\n", `t.yaml:5:12: users[1].name: found "M-CM-)", expected a name that differs from "é" in the log format of pppd`},
+		"long password":    {psk + "pool: 10.9.0.0/24\nusers:\n  - {name: a, password: " + strings.Repeat("p", 129) + "}\n", `t.yaml:4:25: users[0].password: found 129 octets, expected 1 to 128 octets of UTF-8 without control characters`},
+		"control password": {psk + "pool: 10.9.0.0/24\nusers:\n  - {name: a, password: \"p\\tq\"}\n", `t.yaml:4:25: users[0].password: found a control character, expected 1 to 128 octets`},
 		"socket":           {psk + rest + "control: {socket: here}\n", `t.yaml:4:19: control.socket: found "here", expected an absolute path`},
 		"anchor":           {psk + rest + "ppp: &x {mtu: 1400}\n", `t.yaml:4:6: ppp: found an anchor or alias, expected a mapping`},
 		"second document":  {psk + rest + "---\na: b\n", `t.yaml:5:1: found a second YAML document, expected one document`},
@@ -160,6 +169,43 @@ t.yaml:1:1: pool: found no such key, expected ` + poolForm},
 				t.Errorf("%d errors:\n%v", len(errs), err)
 			}
 		})
+	}
+}
+
+// What is accepted must be good enough for those who get it: `check` may not pass what `serve` then refuses.
+func TestAcceptedSlotsServe(t *testing.T) {
+	accepted := 0
+	for ones := range 17 {
+		mask := 0xffff << (16 - ones) & 0xffff
+		for base := 0; base <= 0xffff; base += max(0x10000>>ones, 16) {
+			text := fmt.Sprintf("%sslots: {port_base: %d, port_mask: %d}\ninterface_prefix: sixsix\n", Minimal, base, mask)
+			c, err := Parse("t.yaml", []byte(text))
+			if err != nil {
+				continue
+			}
+			accepted++
+			s := steering.Config{Tag: c.Slots.Tag, PortBase: c.Slots.PortBase, PortMask: c.Slots.PortMask, InterfacePrefix: c.InterfacePrefix}
+			if err := s.Validate(); err != nil {
+				t.Errorf("base %#x, mask %#x: %v", base, mask, err)
+			}
+			if err := (slot.Block{Tag: c.Slots.Tag, Base: c.Slots.PortBase, Mask: c.Slots.PortMask}).Validate(); err != nil {
+				t.Errorf("base %#x, mask %#x: %v", base, mask, err)
+			}
+			if name := fmt.Sprintf("%s%d-999", c.InterfacePrefix, c.Slots.Last()); len(name) > 15 {
+				t.Errorf("no interface can be called %s", name)
+			}
+		}
+	}
+	if accepted == 0 {
+		t.Error("no block was accepted")
+	}
+}
+
+func TestNoEcho(t *testing.T) {
+	for value, want := range map[string]time.Duration{"0": -1, "0s": -1, "1s": time.Second} {
+		if got := parse(t, Minimal+"ppp: {echo_interval: "+value+"}\n").PPP.EchoInterval; got != want {
+			t.Errorf("%s: %d, want %d", value, got, want)
+		}
 	}
 }
 

@@ -9,10 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
 )
 
 // shortPSK is the length in octets below which a pre-shared key is warned about. A passive observer cannot, but one active
@@ -133,11 +133,13 @@ func (d *decoder) users(c *Config, path string, n ast.Node) {
 		d.fail(n, path, kind(n), expected)
 		return
 	}
+	names := map[string]string{} // by what the server knows of them
+	owners := map[netip.Addr]string{}
 	for i, v := range list.Values {
 		var u User
 		at := path + "[" + strconv.Itoa(i) + "]"
 		seen := d.mapping(at, v,
-			field{"name", d.str(&u.Name, "1 to 253 characters without control characters", userName)},
+			field{"name", d.str(&u.Name, aaa.NameForm, func(s string) bool { return aaa.CheckName(s) == nil })},
 			field{"password", d.secret(&u.Password)},
 			field{"password_file", d.secretFile(&u.Password)},
 			field{"address", func(path string, n ast.Node) { u.Address, _ = d.ipv4(path, n) }})
@@ -149,25 +151,29 @@ func (d *decoder) users(c *Config, path string, n ast.Node) {
 		}
 		if (seen["password"] == nil) == (seen["password_file"] == nil) {
 			d.fail(v, at, "neither or both of password and password_file", "one of them")
+		} else if u.Password != "" { // else reported by its reader
+			if err := aaa.CheckPassword(u.Password.Reveal()); err != nil {
+				d.fail(cmp.Or(seen["password"], seen["password_file"]), at+".password", err.Error(), aaa.PasswordForm)
+			}
 		}
-		for _, other := range c.Users {
-			if u.Name != "" && u.Name == other.Name {
+		if u.Name != "" {
+			switch other, twice := names[aaa.NameKey(u.Name)]; {
+			case twice && other == u.Name:
 				d.fail(seen["name"], at+".name", strconv.Quote(u.Name)+" for the second time", "one entry for each name")
+			case twice:
+				d.fail(seen["name"], at+".name", strconv.Quote(u.Name), "a name that differs from "+strconv.Quote(other)+" in the log format of pppd")
 			}
-			if u.Address.IsValid() && u.Address == other.Address {
-				d.fail(seen["address"], at+".address", u.Address.String()+", the address of "+strconv.Quote(other.Name), "an address of its own")
-			}
+			names[aaa.NameKey(u.Name)] = u.Name
 		}
 		if u.Address.IsValid() {
+			if other, twice := owners[u.Address]; twice {
+				d.fail(seen["address"], at+".address", u.Address.String()+", the address of "+strconv.Quote(other), "an address of its own")
+			}
+			owners[u.Address] = u.Name
 			d.fixed[u.Address] = seen["address"]
 		}
 		c.Users = append(c.Users, u)
 	}
-}
-
-// userName accepts what fits a User-Name attribute (RFC 2865 section 5.1) and a log line.
-func userName(s string) bool {
-	return s != "" && len(s) <= 253 && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // secret returns a reader of a secret. Its errors never quote the value.

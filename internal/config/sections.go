@@ -30,8 +30,9 @@ func defaults() *Config {
 	}
 }
 
-// interfacePrefix leaves room for "16384-99" in the 15 octets of an interface name.
-var interfacePrefix = regexp.MustCompile(`^[a-z][a-z0-9]{0,6}$`)
+// interfacePrefix leaves room for "16384-999" in the 15 octets of an interface name: a client that stays connected may call
+// many times.
+var interfacePrefix = regexp.MustCompile(`^[a-z][a-z0-9]{0,5}$`)
 
 // config reads the whole file; the rules that span sections come last.
 func (d *decoder) config(root ast.Node) *Config {
@@ -44,7 +45,7 @@ func (d *decoder) config(root ast.Node) *Config {
 		field{"l2tp", func(path string, n ast.Node) { d.l2tp(c, path, n) }},
 		field{"listen", func(path string, n ast.Node) { d.listen(c, path, n) }},
 		field{"slots", func(path string, n ast.Node) { d.slots(c, path, n) }},
-		field{"interface_prefix", d.str(&c.InterfacePrefix, "a lower case letter and up to 6 letters or digits, such as l2t", interfacePrefix.MatchString)},
+		field{"interface_prefix", d.str(&c.InterfacePrefix, "a lower case letter and up to 5 letters or digits, such as l2t", interfacePrefix.MatchString)},
 		field{"control", func(path string, n ast.Node) {
 			d.mapping(path, n,
 				field{"socket", d.str(&c.Control.Socket, "an absolute path of at most 107 octets", func(s string) bool { return filepath.IsAbs(s) && len(s) <= 107 })},
@@ -157,6 +158,9 @@ func (d *decoder) ppp(c *Config, path string, n ast.Node) {
 		field{"echo_interval", d.duration(&c.PPP.EchoInterval, time.Second, time.Hour, true)},
 		field{"echo_failures", integer(d, &c.PPP.EchoFailures, 1, 100)},
 	)
+	if c.PPP.EchoInterval == 0 {
+		c.PPP.EchoInterval = -1 // zero stands for a default where it goes
+	}
 }
 
 func (d *decoder) l2tp(c *Config, path string, n ast.Node) {
@@ -201,9 +205,10 @@ func (d *decoder) slots(c *Config, path string, n ast.Node) {
 		d.fail(at, join(path, "port_base"), hex(s.PortBase), "a port that is a multiple of "+strconv.Itoa(s.Size())+", the size of the block (port_base & port_mask == port_base)")
 		return
 	}
-	for _, port := range []uint16{1701, 4500} { // 500 is below the range of port_base
+	// 500 is below the range of port_base. The steering rules cannot tell tunnel id 65535 from others: it is zero in one's complement.
+	for _, port := range []uint16{1701, 4500, 0xffff} {
 		if port&s.PortMask == s.PortBase {
-			d.fail(at, path, "ports "+s.ports()+" overlapping with "+strconv.Itoa(int(port)), "a block without 1701 and 4500")
+			d.fail(at, path, "ports "+s.ports()+" overlapping with "+strconv.Itoa(int(port)), "a block without 1701, 4500 and 65535")
 		}
 	}
 	if s.Last() >= 32768 && s.PortBase <= 60999 {

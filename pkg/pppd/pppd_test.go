@@ -44,6 +44,20 @@ func TestArguments(t *testing.T) {
 	}
 }
 
+func TestEcho(t *testing.T) {
+	for interval, want := range map[time.Duration]string{0: "20", -1: "0", -time.Minute: "0", time.Minute: "60"} {
+		s := goodSession(t)
+		s.EchoInterval = interval
+		if err := s.check(); err != nil {
+			t.Fatal(err)
+		}
+		args := s.argv("m", "n", "c") // pppd takes 0 for none
+		if got := args[slices.Index(args, "lcp-echo-interval")+1]; got != want {
+			t.Errorf("%v: lcp-echo-interval %s, want %s", interval, got, want)
+		}
+	}
+}
+
 func TestAuthMethods(t *testing.T) {
 	for auth, want := range map[Auth][]string{
 		AuthPAP:                {"require-pap"},

@@ -59,7 +59,7 @@ type Session struct {
 	// Auth is the set of accepted methods, at least one.
 	Auth Auth
 	// EchoInterval (whole seconds) and EchoFailure (count) say how soon a silent peer is given up: LCP Echo-Request,
-	// RFC 1661 section 5.8. Zero stands for the defaults.
+	// RFC 1661 section 5.8. Zero stands for the defaults; a negative interval for no requests at all.
 	EchoInterval time.Duration
 	EchoFailure  int
 	// Peer is the peer's public address: it becomes Calling-Station-Id.
@@ -99,7 +99,7 @@ func (s *Session) check() error {
 		}
 	}
 	s.EchoInterval, s.EchoFailure = orDefault(s.EchoInterval, DefaultEchoInterval), orDefault(s.EchoFailure, DefaultEchoFailure)
-	if s.EchoInterval < time.Second || s.EchoInterval > time.Hour || s.EchoFailure < 1 || s.EchoFailure > 100 {
+	if s.EchoInterval > 0 && s.EchoInterval < time.Second || s.EchoInterval > time.Hour || s.EchoFailure < 1 || s.EchoFailure > 100 {
 		return fmt.Errorf("LCP echo every %v, %d failures: want 1 s to 1 h and 1 to 100", s.EchoInterval, s.EchoFailure)
 	}
 	return nil
@@ -131,7 +131,7 @@ func (s *Session) argv(marker, ourName, radiusConfig string) []string {
 		"noccp", "nobsdcomp", "nodeflate", "novj", "noipv6",
 		"noipdefault", "nodefaultroute", "noproxyarp",
 		"mtu", strconv.Itoa(s.MTU), "mru", strconv.Itoa(s.MRU),
-		"lcp-echo-interval", strconv.Itoa(int(s.EchoInterval/time.Second)), "lcp-echo-failure", strconv.Itoa(s.EchoFailure),
+		"lcp-echo-interval", strconv.Itoa(int(max(s.EchoInterval, 0)/time.Second)), "lcp-echo-failure", strconv.Itoa(s.EchoFailure),
 		// The first frame is often lost, because the client's PPP starts after our ICCN acknowledgement: ask again
 		// after 1 s, the shortest that pppd knows, instead of 3, and for as long as the default would (30 s).
 		"lcp-restart", "1", "lcp-max-configure", "30", "lcp-max-terminate", "2",
