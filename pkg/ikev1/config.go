@@ -31,11 +31,14 @@ type Config struct {
 	// PFSGroups are the groups allowed when a client asks for perfect forward secrecy in Quick Mode. nil: the groups of Phase1.
 	PFSGroups []dh.Group
 
-	// HalfOpenMax bounds handshakes that are not authenticated yet; beyond it the oldest one that has not proved its
-	// address gives way. HalfOpenPerAddr bounds them for one source address. HalfOpenTimeout is their life.
-	HalfOpenMax     int
-	HalfOpenPerAddr int
-	HalfOpenTimeout time.Duration
+	// HalfOpenMax bounds handshakes that are not authenticated yet, HalfOpenPerAddr those of one IPv4 address or IPv6 /64,
+	// HalfOpenPerNetwork (zero: 4 times that) those of one IPv4 /24 or IPv6 /48. At a limit the oldest one that has not
+	// proved its address gives way; when all have, newcomers of this address or network are refused, while in the whole
+	// table the network with the most of them loses its oldest. HalfOpenTimeout is their life.
+	HalfOpenMax        int
+	HalfOpenPerAddr    int
+	HalfOpenPerNetwork int
+	HalfOpenTimeout    time.Duration
 
 	// DPDInterval is the silence after which a peer that supports RFC 3706 is asked whether it lives; negative: never.
 	// DPDTimeout is how long it may leave such questions unanswered.
@@ -79,6 +82,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.HalfOpenMax = defaulted(c.HalfOpenMax, DefaultHalfOpenMax)
 	c.HalfOpenPerAddr = defaulted(c.HalfOpenPerAddr, DefaultHalfOpenPerAddr)
+	c.HalfOpenPerNetwork = defaulted(c.HalfOpenPerNetwork, 4*c.HalfOpenPerAddr)
 	c.HalfOpenTimeout = defaulted(c.HalfOpenTimeout, DefaultHalfOpenTimeout)
 	c.MaxChildren = defaulted(c.MaxChildren, DefaultMaxChildren)
 	c.DPDTimeout = defaulted(c.DPDTimeout, DefaultDPDTimeout)

@@ -113,14 +113,17 @@ const (
 	DropDuplicate       DropReason = "duplicate"          // a retransmission beyond those that are answered, or while we work
 	DropHalfOpenMax     DropReason = "half_open_max"      // too many handshakes under way
 	DropHalfOpenPerAddr DropReason = "half_open_per_addr" // too many handshakes under way from this address
-	DropNoPSK           DropReason = "no_psk"             // no pre-shared key for this peer
-	DropNoProposal      DropReason = "no_proposal"        // nothing in common
-	DropUnencrypted     DropReason = "unencrypted"        // in the clear where only encrypted messages count
-	DropHash            DropReason = "hash"               // the HASH payload is missing or wrong
-	DropAuthentication  DropReason = "authentication"     // Main Mode message 5 does not prove the pre-shared key
-	DropExchangeLimit   DropReason = "exchange_limit"     // too many Quick Modes at a time
-	DropSequence        DropReason = "sequence"           // a DPD message with a sequence number from the past, or not ours
-	DropInternal        DropReason = "internal"           // the source of randomness failed
+
+	DropHalfOpenPerNetwork DropReason = "half_open_per_network" // too many handshakes under way from this network
+
+	DropNoPSK          DropReason = "no_psk"         // no pre-shared key for this peer
+	DropNoProposal     DropReason = "no_proposal"    // nothing in common
+	DropUnencrypted    DropReason = "unencrypted"    // in the clear where only encrypted messages count
+	DropHash           DropReason = "hash"           // the HASH payload is missing or wrong
+	DropAuthentication DropReason = "authentication" // Main Mode message 5 does not prove the pre-shared key
+	DropExchangeLimit  DropReason = "exchange_limit" // too many Quick Modes at a time
+	DropSequence       DropReason = "sequence"       // a DPD message with a sequence number from the past, or not ours
+	DropInternal       DropReason = "internal"       // the source of randomness failed
 )
 
 func (Phase1Established) isEvent() {}

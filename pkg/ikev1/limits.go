@@ -1,10 +1,6 @@
 package ikev1
 
-import (
-	"container/list"
-	"net/netip"
-	"time"
-)
+import "time"
 
 // Limits that are not configurable.
 const (
@@ -18,66 +14,44 @@ const (
 	answersPerSec  = 10   // error notifications and failure events of peers that are not authenticated
 )
 
-// halfOpenTable counts the handshakes that are not authenticated yet.
-type halfOpenTable struct {
-	total   int
-	perAddr map[netip.Addr]int
-
-	// unproved are those that wait for message 3, oldest first. Their source address may be spoofed.
-	unproved *list.List
-}
-
-func newHalfOpenTable() halfOpenTable {
-	return halfOpenTable{perAddr: make(map[netip.Addr]int), unproved: list.New()}
-}
-
-// add counts sa, which has just answered message 1.
-func (t *halfOpenTable) add(sa *isakmpSA) {
-	t.total++
-	t.perAddr[sa.remote.Addr()]++
-	sa.halfOpen = true
-	sa.unproved = t.unproved.PushBack(sa)
-}
-
-// prove takes sa out of those that may give way: its message 3 showed that it receives what we send.
-func (t *halfOpenTable) prove(sa *isakmpSA) {
-	if sa.unproved != nil {
-		t.unproved.Remove(sa.unproved)
-		sa.unproved = nil
-	}
-}
-
-// remove stops counting sa. Its remote address has to be the one that it was added with.
-func (t *halfOpenTable) remove(sa *isakmpSA) {
-	if !sa.halfOpen {
-		return
-	}
-	t.prove(sa)
-	sa.halfOpen = false
-	t.total--
-	addr := sa.remote.Addr()
-	if t.perAddr[addr]--; t.perAddr[addr] == 0 {
-		delete(t.perAddr, addr)
-	}
-}
-
-// admit says whether one more handshake from addr may begin, and makes room for it.
+// admit says whether one more handshake from d may begin, and makes room for it.
+//
+// Anybody can send message 1 in anybody's name. So handshakes that have not sent message 3 never keep others out: the oldest one
+// gives way, and a flood pushes itself out, while a client needs only one round trip to be proved.
 func (e *Engine) admit(d Datagram) bool {
-	if e.halfOpen.perAddr[d.Remote.Addr()] >= e.cfg.HalfOpenPerAddr {
+	t := &e.halfOpen
+	if o := t.origins[hostOf(d.Remote.Addr())]; o != nil && o.count >= e.cfg.HalfOpenPerAddr && !e.giveWay(o.unproved.first, DropHalfOpenPerAddr) {
 		e.drop(d, DropHalfOpenPerAddr)
 		return false
 	}
-	if e.halfOpen.total < e.cfg.HalfOpenMax {
-		return true
+	if o := t.origins[networkOf(d.Remote.Addr())]; o != nil && o.count >= e.cfg.HalfOpenPerNetwork && !e.giveWay(o.unproved.first, DropHalfOpenPerNetwork) {
+		e.drop(d, DropHalfOpenPerNetwork)
+		return false
 	}
-	oldest := e.halfOpen.unproved.Front()
-	if oldest == nil {
+	if t.total >= e.cfg.HalfOpenMax && !e.giveWay(t.unproved.first, DropHalfOpenMax) {
 		e.drop(d, DropHalfOpenMax)
 		return false
 	}
-	// A flood with spoofed addresses pushes itself out, while a client needs only one round trip to be proved.
-	sa := oldest.Value.(*isakmpSA)
-	e.emit(Dropped{Remote: sa.remote, Reason: DropHalfOpenMax})
+	return true
+}
+
+// admitProved says whether one more handshake may go on with message 3, and makes room for it. A quarter of the table is kept for those
+// that have not come so far, or a flood of message 1 would leave them no time. Who has many addresses is in the way first.
+func (e *Engine) admitProved(d Datagram) bool {
+	most := max(e.cfg.HalfOpenMax-max(e.cfg.HalfOpenMax/4, 1), 1)
+	if e.halfOpen.proved >= most && !e.giveWay(e.halfOpen.heaviest(), DropHalfOpenMax) {
+		e.drop(d, DropHalfOpenMax)
+		return false
+	}
+	return true
+}
+
+// giveWay drops a handshake to make room; false: there is none.
+func (e *Engine) giveWay(sa *isakmpSA, reason DropReason) bool {
+	if sa == nil {
+		return false
+	}
+	e.emit(Dropped{Remote: sa.remote, Reason: reason})
 	e.dropSA(sa, "too many handshakes")
 	return true
 }

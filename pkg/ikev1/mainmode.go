@@ -179,6 +179,9 @@ func (e *Engine) mainMode3(sa *isakmpSA, d Datagram, h wire.Header) {
 		e.drop(d, DropMalformed)
 		return
 	}
+	if !e.admitProved(d) {
+		return
+	}
 	private, err := dh.GenerateKey(sa.proposal.Group, e.rand)
 	if err != nil {
 		e.drop(d, DropInternal)
@@ -240,6 +243,7 @@ func (e *Engine) mainModeComputed(sa *isakmpSA, r DHResult) {
 		answer = append(answer, sa.natD(sa.remote), sa.natD(sa.local))
 	}
 	sa.state = awaitMessage5
+	e.halfOpen.wait(sa)
 	sa.cache.reply = e.send(sa, wire.Message(sa.header(), answer...))
 }
 

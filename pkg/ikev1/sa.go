@@ -1,7 +1,6 @@
 package ikev1
 
 import (
-	"container/list"
 	"net/netip"
 	"time"
 
@@ -32,8 +31,7 @@ type isakmpSA struct {
 
 	// initiation is where message 1 came from; a late copy of it is recognised by that as long as the SA lives.
 	initiation initiation
-	halfOpen   bool
-	unproved   *list.Element
+	halfOpen   halfOpenEntry
 
 	proposal Phase1Proposal
 	lifetime time.Duration
