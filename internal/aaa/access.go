@@ -21,6 +21,10 @@ func (s *Server) authenticate(p *radius.Packet, o *session) (*radius.Packet, []E
 	name := rfc2865.UserName_GetString(p)
 	method := methodOf(p)
 	u, success, rejected := s.decide(p, o, name, method)
+	var events []Event
+	if rejected == nil {
+		events, rejected = s.assign(o, u)
+	}
 	if rejected != nil {
 		rejected.NASID, rejected.User, rejected.Method = o.NASID, shown(name), method
 		return rejection(p, method), []Event{*rejected}
@@ -28,13 +32,13 @@ func (s *Server) authenticate(p *radius.Packet, o *session) (*radius.Packet, []E
 	answer, err := acceptance(p, o.Address, success)
 	if err != nil {
 		s.release(o)
-		return rejection(p, method), []Event{Rejected{NASID: o.NASID, User: shown(name), Method: method, Reason: ReasonNoCredentials}}
+		return rejection(p, method), append(events, Rejected{NASID: o.NASID, User: shown(name), Method: method, Reason: ReasonNoCredentials})
 	}
 	o.User, o.Method, o.tries = u.Name, method, 0
-	return answer, []Event{Authenticated{NASID: o.NASID, User: u.Name, Method: method, Address: o.Address}}
+	return answer, append(events, Authenticated{NASID: o.NASID, User: u.Name, Method: method, Address: o.Address})
 }
 
-// decide verifies the credentials and gives the session its address.
+// decide verifies the credentials.
 func (s *Server) decide(p *radius.Packet, o *session, name string, method Method) (u User, success []byte, rejected *Rejected) {
 	if o.tries >= maxTries {
 		return u, nil, &Rejected{Reason: ReasonTooManyTries}
@@ -62,29 +66,38 @@ func (s *Server) decide(p *radius.Packet, o *session, name string, method Method
 		return u, nil, &Rejected{Reason: ReasonWrongPassword}
 	case o.User != "" && o.User != u.Name:
 		return u, nil, &Rejected{Reason: ReasonOtherUser}
+	case o.superseded:
+		return u, nil, &Rejected{Reason: ReasonSuperseded}
 	}
-	return u, success, s.assign(o, u)
+	return u, success, nil
 }
 
-// assign gives the session an address if it has none.
-func (s *Server) assign(o *session, u User) *Rejected {
+// assign gives the session an address if it has none. A user takes his own address over from his older session: a client that
+// crashed and dials again must not wait until its old session is found dead.
+func (s *Server) assign(o *session, u User) ([]Event, *Rejected) {
 	if o.Address.IsValid() {
-		return nil
+		return nil, nil
 	}
+	var events []Event
 	a := u.Address
 	if a.IsValid() {
 		if holder, taken := s.holders[a]; taken {
-			return &Rejected{Reason: ReasonAddressInUse, Holder: holder}
+			old := s.sessions[holder]
+			if old == nil || old.User != u.Name {
+				return nil, &Rejected{Reason: ReasonAddressInUse, Holder: holder}
+			}
+			old.superseded = true
+			events = append(events, Superseded{NASID: holder, By: o.NASID, User: u.Name, Address: a})
 		}
 	} else {
 		var err error
 		if a, err = s.pool.Allocate(); err != nil {
-			return &Rejected{Reason: ReasonPoolExhausted}
+			return nil, &Rejected{Reason: ReasonPoolExhausted}
 		}
 	}
 	o.Address = a
 	s.holders[a] = o.NASID
-	return nil
+	return events, nil
 }
 
 // acceptance builds an Access-Accept. It contains nothing of the peer's making.

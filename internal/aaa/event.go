@@ -29,10 +29,11 @@ const (
 	ReasonTooManyTries  Reason = "too many attempts in one session"
 	ReasonOtherUser     Reason = "another user is logged in on this session"
 	ReasonPoolExhausted Reason = "no free address"
-	ReasonAddressInUse  Reason = "the user's fixed address is in use by another session"
+	ReasonAddressInUse  Reason = "the user's fixed address is in use by a session of another user"
+	ReasonSuperseded    Reason = "the user has logged in anew and taken the address over"
 )
 
-// Event is a fact about a session: Authenticated, Rejected, Started, Updated or Stopped.
+// Event is a fact about a session: Authenticated, Rejected, Superseded, Started, Updated or Stopped.
 type Event interface {
 	fmt.Stringer
 	isEvent()
@@ -55,6 +56,16 @@ type Rejected struct {
 	Reason Reason
 	// Holder is the session that has the address, for ReasonAddressInUse.
 	Holder string
+}
+
+// Superseded says that the user of session NASID has logged in again, in session By, and has got his fixed address there.
+// Authenticated for By follows. The owner ends the old session, whose peer is most likely gone without a word: its logins
+// are rejected from now on, and its interface stands in the way of the new one.
+type Superseded struct {
+	NASID   string
+	By      string // NASID of the new session
+	User    string // as configured
+	Address netip.Addr
 }
 
 // Started says that IP is up on the session.
@@ -90,6 +101,7 @@ type Stopped struct {
 
 func (Authenticated) isEvent() {}
 func (Rejected) isEvent()      {}
+func (Superseded) isEvent()    {}
 func (Started) isEvent()       {}
 func (Updated) isEvent()       {}
 func (Stopped) isEvent()       {}
@@ -100,6 +112,10 @@ func (e Authenticated) String() string {
 
 func (e Rejected) String() string {
 	return fmt.Sprintf("user %q rejected (%s): %s", e.User, e.Method, e.Reason)
+}
+
+func (e Superseded) String() string {
+	return fmt.Sprintf("user %q logged in anew and takes %v over", e.User, e.Address)
 }
 
 func (e Started) String() string { return fmt.Sprintf("user %q is up with %v", e.User, e.Address) }

@@ -48,6 +48,8 @@ type SessionInfo struct {
 type session struct {
 	SessionInfo
 	tries int
+	// superseded sessions have lost their address to another session of the same user; Address still says which it was.
+	superseded bool
 }
 
 // Server is a RADIUS server on loopback. Its methods may be called concurrently.

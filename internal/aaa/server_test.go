@@ -296,7 +296,7 @@ func TestAddresses(t *testing.T) {
 	if err := b.Open(Session{NASID: nas3}); err != nil {
 		t.Fatal(err)
 	}
-	want("fixed, in use", b.pap(nas3, "bob", "builder"), Rejected{nas3, "bob", MethodPAP, ReasonAddressInUse, nas2})
+	want("fixed, in use", b.pap(nas3, "bob", "guess"), Rejected{nas3, "bob", MethodPAP, ReasonWrongPassword, ""})
 	b.Close(nas2)
 	want("fixed, free again", b.pap(nas3, "bob", "builder"), Authenticated{nas3, "bob", MethodPAP, two})
 	b.Close(nas1)
@@ -308,6 +308,49 @@ func TestAddresses(t *testing.T) {
 	}
 	if s := b.Stats(); s.PoolSize != 1 || s.PoolUsed != 1 {
 		t.Errorf("pool %d of %d, want 1 of 1", s.PoolUsed, s.PoolSize)
+	}
+}
+
+// TestSuperseded: the user of a fixed address whose client crashed gets in again before the old session is found dead.
+func TestSuperseded(t *testing.T) {
+	b := newBench(t, "10.0.0.1-10.0.0.9")
+	bobs := netip.MustParseAddr("10.0.0.2")
+	b.ask(b.pap(nas1, "bob", "builder"))
+	if _, events := b.ask(b.pap(nas2, "bob", "guess")); !reflect.DeepEqual(events, []Event{Rejected{nas2, "bob", MethodPAP, ReasonWrongPassword, ""}}) {
+		t.Errorf("a wrong password: %v", events)
+	}
+	answer, events := b.ask(b.pap(nas2, "bob", "builder"))
+	want := []Event{Superseded{nas1, nas2, "bob", bobs}, Authenticated{nas2, "bob", MethodPAP, bobs}}
+	if !reflect.DeepEqual(events, want) {
+		t.Errorf("events %v, want %v", events, want)
+	}
+	if answer.Code != radius.CodeAccessAccept || rfc2865.FramedIPAddress_Get(answer).String() != bobs.String() {
+		t.Errorf("answer %v with %v, want an accept with %v", answer.Code, rfc2865.FramedIPAddress_Get(answer), bobs)
+	}
+	// The old session does not fight for the address, and its end does not free it.
+	if _, events := b.ask(b.chap(nas1, "bob", "builder")); !reflect.DeepEqual(events, []Event{Rejected{nas1, "bob", MethodCHAP, ReasonSuperseded, ""}}) {
+		t.Errorf("the old session asked again: %v", events)
+	}
+	stop := radius.New(radius.CodeAccountingRequest, []byte(b.Secret()))
+	_ = rfc2865.NASIdentifier_AddString(stop, nas1)
+	_ = rfc2866.AcctStatusType_Add(stop, rfc2866.AcctStatusType_Value_Stop)
+	if _, events := b.ask(stop); !reflect.DeepEqual(events, []Event{Stopped{NASID: nas1, User: "bob", Address: bobs}}) {
+		t.Errorf("the end of the old session: %v", events)
+	}
+	b.Close(nas1)
+	if got := b.holders[bobs]; got != nas2 {
+		t.Errorf("the address is held by %q, want %q", got, nas2)
+	}
+	// An address that another user has from the time before the configuration changed is not taken from him.
+	if err := b.SetUsers([]User{{Name: "dora", Password: "explorer", Address: bobs}}); err != nil {
+		t.Fatal(err)
+	}
+	const nas3 = "NAS-0000000000000003"
+	if err := b.Open(Session{NASID: nas3}); err != nil {
+		t.Fatal(err)
+	}
+	if _, events := b.ask(b.pap(nas3, "dora", "explorer")); !reflect.DeepEqual(events, []Event{Rejected{nas3, "dora", MethodPAP, ReasonAddressInUse, nas2}}) {
+		t.Errorf("another user's: %v", events)
 	}
 }
 
