@@ -44,6 +44,8 @@ type bench struct {
 	outbound map[uint32]*station // by the SPI that the station chose
 	stations []*station
 
+	since map[string]time.Time // see lasting
+
 	stop   context.CancelFunc
 	served chan error
 	ended  bool
@@ -69,7 +71,7 @@ func newBench(t *testing.T, seed uint64, adjust ...func(*bench, *Options)) *benc
 	d := newDice(seed)
 	b := &bench{
 		t: t, dice: d, logs: logs, delay: 10 * time.Millisecond, m: newMachine(t, opt.Block, d),
-		places: make(map[netip.AddrPort]*station), outbound: make(map[uint32]*station), served: make(chan error, 1),
+		since: make(map[string]time.Time), places: make(map[netip.AddrPort]*station), outbound: make(map[uint32]*station), served: make(chan error, 1),
 	}
 	for _, f := range adjust {
 		f(b, &opt)

@@ -26,7 +26,7 @@ func TestMachineRefuses(t *testing.T) {
 		t.Run(c.operation, func(t *testing.T) {
 			play(t, 40, func(t *testing.T, b *bench) {
 				refusing := true
-				b.m.fault = func(operation string) bool { return refusing && operation == c.operation }
+				b.m.refuse(func(operation string) bool { return refusing && operation == c.operation })
 				s := b.station(1)
 				s.dial()
 				time.Sleep(6 * time.Second)
@@ -51,12 +51,12 @@ func TestMachineRefusesRekey(t *testing.T) {
 		t.Run(operation, func(t *testing.T) {
 			play(t, 41, func(t *testing.T, b *bench) {
 				s := b.connected(1)
-				b.m.fault = func(o string) bool { return o == operation }
+				b.m.refuse(func(o string) bool { return o == operation })
 				old := s.quick
 				s.rekey()
 				time.Sleep(5 * time.Second)
 				b.want("the old SAs", whole)
-				b.m.fault = func(string) bool { return false }
+				b.m.refuse(nil)
 				s.do(func() { s.quick = old })
 				time.Sleep(3 * time.Minute)
 				b.want("and the tunnel lives on in them", whole)
@@ -88,13 +88,13 @@ func TestPanicInOperation(t *testing.T) {
 		t.Run(operation, func(t *testing.T) {
 			play(t, 43, func(t *testing.T, b *bench) {
 				armed := true
-				b.m.fault = func(o string) bool {
+				b.m.refuse(func(o string) bool {
 					if armed && o == operation {
 						armed = false
 						panic("in " + o)
 					}
 					return false
-				}
+				})
 				s := b.station(1)
 				s.dial()
 				time.Sleep(10 * time.Second)

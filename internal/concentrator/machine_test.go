@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,11 +26,11 @@ type machine struct {
 	t     testing.TB
 	block slot.Block
 
-	// fault makes an operation fail; latency is the longest that one may take. Set them before the daemon starts, or on a quiet machine.
-	fault   func(operation string) bool
+	refusal atomic.Pointer[func(operation string) bool]
+
+	// latency is the longest that an operation may take, login what a PPP peer does. Change them on a quiet machine.
 	latency time.Duration
-	// login is what a PPP peer does; see process.
-	login func(iface string) login
+	login   func(iface string) login
 
 	hear func(l2tp.Datagram)                 // a control message on its way to the daemon
 	send func(sa xfrm.State, payload []byte) // a datagram that an outbound SA has encrypted
@@ -52,8 +53,8 @@ type machine struct {
 func newMachine(t testing.TB, block slot.Block, d *dice) *machine {
 	return &machine{
 		t: t, block: block, dice: d,
-		fault: func(string) bool { return false }, login: func(string) login { return login{user: "alice"} },
-		sas: make(map[xfrm.ID]*xfrm.State), sockets: make(map[uint16]*kernelSocket), tunnels: make(map[uint32]*kernelTunnel),
+		login: func(string) login { return login{user: "alice"} },
+		sas:   make(map[xfrm.ID]*xfrm.State), sockets: make(map[uint16]*kernelSocket), tunnels: make(map[uint32]*kernelTunnel),
 		sessions: make(map[[2]uint32]*kernelSession), processes: make(map[string]*process), logins: make(map[string]aaa.Session),
 	}
 }
@@ -85,6 +86,14 @@ func (d *dice) pick(n int) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.rng.IntN(n)
+}
+
+// refuse makes the operations fail for which f is true. Nil: none.
+func (m *machine) refuse(f func(operation string) bool) { m.refusal.Store(&f) }
+
+func (m *machine) fault(operation string) bool {
+	f := m.refusal.Load()
+	return f != nil && *f != nil && (*f)(operation)
 }
 
 // work takes its time and then fails or not.
