@@ -93,7 +93,7 @@ func newDoctor(g *globals) *cobra.Command {
 	return cmd
 }
 
-// NewLogger returns the daemon's logger.
+// NewLogger returns the daemon's logger. It bounds how much events of one kind write (limiter).
 func NewLogger(c config.Log, w io.Writer) (*zap.Logger, error) {
 	level, err := zapcore.ParseLevel(c.Level)
 	if err != nil {
@@ -107,5 +107,5 @@ func NewLogger(c config.Log, w io.Writer) (*zap.Logger, error) {
 		ec.EncodeTime, ec.EncodeLevel = zapcore.ISO8601TimeEncoder, zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(ec)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)), nil
+	return zap.New(newLimiter(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))), nil
 }
