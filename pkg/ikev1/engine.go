@@ -22,6 +22,9 @@ type Engine struct {
 	now time.Time
 	out Output
 
+	phase1 ranking[Phase1Proposal]
+	phase2 ranking[Phase2Proposal]
+
 	sas       map[cookies]*isakmpSA
 	initiated map[initiation]*isakmpSA
 	halfOpen  halfOpenTable
@@ -60,6 +63,8 @@ func New(cfg Config, rand io.Reader) (*Engine, error) {
 	return &Engine{
 		cfg:       cfg,
 		rand:      rand,
+		phase1:    rank(cfg.Phase1),
+		phase2:    rank(cfg.Phase2),
 		sas:       make(map[cookies]*isakmpSA),
 		initiated: make(map[initiation]*isakmpSA),
 		halfOpen:  newHalfOpenTable(),

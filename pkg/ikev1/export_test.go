@@ -13,7 +13,7 @@ func leftovers(path string, v reflect.Value) []string {
 	for i := range v.NumField() {
 		f, name := v.Field(i), path+v.Type().Field(i).Name
 		switch {
-		case name == "cfg" || name == "out":
+		case name == "cfg" || name == "out" || name == "phase1" || name == "phase2":
 		case f.Kind() == reflect.Map || f.Kind() == reflect.Slice:
 			if f.Len() > 0 {
 				list = append(list, fmt.Sprintf("%s (%d)", name, f.Len()))

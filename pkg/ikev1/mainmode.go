@@ -94,13 +94,15 @@ func (e *Engine) mainMode1(d Datagram, h wire.Header) {
 		return
 	}
 	if len(e.cfg.PSK(d.Local.Addr(), d.Remote.Addr())) == 0 {
-		e.failUnauthenticated(d, DropNoPSK, Phase1Failed{
-			Local: d.Local, Remote: d.Remote, Cause: "no pre-shared key for this peer",
-			Hint: "configure a pre-shared key that applies to the address " + d.Remote.Addr().String(),
+		e.failUnauthenticated(d, DropNoPSK, func() Phase1Failed {
+			return Phase1Failed{
+				Local: d.Local, Remote: d.Remote, Cause: "no pre-shared key for this peer",
+				Hint: "configure a pre-shared key that applies to the address " + d.Remote.Addr().String(),
+			}
 		})
 		return
 	}
-	choice, ok := choosePhase1(e.cfg.Phase1, parsed)
+	choice, ok := choosePhase1(e.phase1, parsed)
 	if !ok {
 		e.refusePhase1(d, h, parsed)
 		return
@@ -129,35 +131,6 @@ func (e *Engine) mainMode1(d Datagram, h wire.Header) {
 	}
 	sa.cache.take(d.Payload)
 	sa.cache.reply = e.send(sa, wire.Message(sa.header(), answer...))
-}
-
-// refusePhase1 answers an offer of which nothing is allowed, and tells the operator.
-func (e *Engine) refusePhase1(d Datagram, h wire.Header, offer *wire.SA) {
-	if !e.failUnauthenticated(d, DropNoProposal, explainPhase1(d, offer, e.cfg.Phase1)) {
-		return
-	}
-	// The cookie is not kept: no SA has this name.
-	b, err := e.random(12)
-	if err != nil {
-		return
-	}
-	notify := wire.Message(wire.Header{
-		InitiatorCookie: h.InitiatorCookie, ResponderCookie: wire.Cookie(b[:8]),
-		Exchange: wire.ExchangeInformational, MessageID: nonZero(b[8:]),
-	}, wire.Notification{DOI: wire.DOIIPsec, Protocol: wire.ProtocolISAKMP, Kind: wire.NotifyNoProposalChosen})
-	if len(notify) <= len(d.Payload) {
-		e.out.Send = append(e.out.Send, Datagram{Local: d.Local, Remote: d.Remote, Encapsulated: d.Encapsulated, Payload: notify})
-	}
-}
-
-// failUnauthenticated counts a drop and explains it, unless there have been many in this second; then it returns false.
-func (e *Engine) failUnauthenticated(d Datagram, reason DropReason, ev Phase1Failed) bool {
-	e.drop(d, reason)
-	if !e.answers.allow(e.now, answersPerSec) {
-		return false
-	}
-	e.emit(ev)
-	return true
 }
 
 // mainMode3 takes the initiator's public value and nonce, and asks for the Diffie-Hellman computation.
@@ -245,12 +218,6 @@ func (e *Engine) mainModeComputed(sa *isakmpSA, r DHResult) {
 	sa.state = awaitMessage5
 	e.halfOpen.wait(sa)
 	sa.cache.reply = e.send(sa, wire.Message(sa.header(), answer...))
-}
-
-// failHandshake ends a Main Mode.
-func (e *Engine) failHandshake(sa *isakmpSA, cause, hint string) {
-	e.emit(Phase1Failed{Local: sa.local, Remote: sa.remote, Cause: cause, Hint: hint})
-	e.dropSA(sa, cause)
 }
 
 // mainMode5 takes the initiator's identity and proof. Whatever does not prove the key changes nothing, so that a forged

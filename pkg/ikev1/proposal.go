@@ -138,6 +138,17 @@ func (p Phase2Proposal) validate() error {
 	return nil
 }
 
+// ranking is a list of allowed proposals, to be asked which of two is preferred: that with the lower number.
+type ranking[T comparable] map[T]int
+
+func rank[T comparable](list []T) ranking[T] {
+	r := make(ranking[T], len(list))
+	for i, p := range slices.Backward(list) {
+		r[p] = i
+	}
+	return r
+}
+
 var errKeyBits = errors.New("the AES key has to have 128, 192 or 256 bits")
 
 func validKeyBits(n int) bool { return n == 128 || n == 192 || n == 256 }

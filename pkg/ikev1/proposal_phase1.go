@@ -2,6 +2,7 @@ package ikev1
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -86,28 +87,25 @@ type phase1Choice struct {
 
 // choosePhase1 finds the first allowed proposal that is anywhere in the offer. The answer repeats the client's proposal and transform
 // with their numbers and every attribute octet for octet (RFC 2408 section 4.2).
-func choosePhase1(allowed []Phase1Proposal, offer *wire.SA) (phase1Choice, bool) {
-	type candidate struct {
-		phase1Offer
-		proposal  wire.Proposal
-		transform wire.Transform
-	}
-	var candidates []candidate
+func choosePhase1(allowed ranking[Phase1Proposal], offer *wire.SA) (phase1Choice, bool) {
+	var from wire.Proposal
+	var transform wire.Transform
+	var choice phase1Choice
+	best := math.MaxInt
 	for _, p := range offer.Proposals {
 		for _, t := range p.Transforms {
-			if o := readPhase1(p, t); o.acceptable {
-				candidates = append(candidates, candidate{o, p, t})
+			o := readPhase1(p, t)
+			if n, ok := allowed[o.proposal]; ok && o.acceptable && n < best {
+				best, from, transform = n, p, t
+				choice.proposal, choice.lifetime = o.proposal, o.lifetime
 			}
 		}
 	}
-	for _, want := range allowed {
-		for _, c := range candidates {
-			if c.phase1Offer.proposal == want {
-				return phase1Choice{want, c.lifetime, answerSA(offer, c.proposal, nil, c.transform)}, true
-			}
-		}
+	if best == math.MaxInt {
+		return phase1Choice{}, false
 	}
-	return phase1Choice{}, false
+	choice.answer = answerSA(offer, from, nil, transform)
+	return choice, true
 }
 
 // answerSA returns the SA payload that says which transform was chosen.

@@ -3,6 +3,7 @@ package ikev1
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -128,26 +129,21 @@ type phase2Choice struct {
 }
 
 // choosePhase2 finds the first allowed proposal that is anywhere in the offer.
-func choosePhase2(allowed []Phase2Proposal, offer *wire.SA, terms phase2Terms) (phase2Choice, bool) {
-	var candidates []phase2Choice
+func choosePhase2(allowed ranking[Phase2Proposal], offer *wire.SA, terms phase2Terms) (phase2Choice, bool) {
+	var choice phase2Choice
+	best := math.MaxInt
 	for _, p := range offer.Proposals {
 		if bundled(offer, p.Number) {
 			continue
 		}
 		for _, t := range p.Transforms {
-			if o := readPhase2(p, t); o.acceptable && o.fits(terms.encapsulated) && terms.pfs(o) {
-				candidates = append(candidates, phase2Choice{o, p, t})
+			o := readPhase2(p, t)
+			if n, ok := allowed[o.proposal]; ok && n < best && o.acceptable && o.fits(terms.encapsulated) && terms.pfs(o) {
+				best, choice = n, phase2Choice{o, p, t}
 			}
 		}
 	}
-	for _, want := range allowed {
-		for _, c := range candidates {
-			if c.proposal == want {
-				return c, true
-			}
-		}
-	}
-	return phase2Choice{}, false
+	return choice, best != math.MaxInt
 }
 
 // bundled says whether several proposals have this number: they would have to be accepted all together (RFC 2408 section 4.2).

@@ -105,7 +105,7 @@ func (e *Engine) quickMode1(sa *isakmpSA, d Datagram, h wire.Header) {
 	if len(kes) == 1 {
 		terms.keLen = len(kes[0])
 	}
-	choice, ok := choosePhase2(e.cfg.Phase2, offer, terms)
+	choice, ok := choosePhase2(e.phase2, offer, terms)
 	if !ok {
 		e.refuseQuick(sa, wire.NotifyNoProposalChosen, explainPhase2(offer, e.cfg.Phase2, terms))
 		return

@@ -66,7 +66,7 @@ func TestPhase1Selection(t *testing.T) {
 		{"pluto counts from 0", DefaultPhase1(), offer1(0, windowsPhase1...), "aes256-sha1-modp2048", 2},
 		{"server's preference", []Phase1Proposal{{128, keymat.SHA1, dh.ECP256}, {256, keymat.SHA1, dh.MODP2048}}, offer1(1, windowsPhase1...), "aes128-sha1-ecp256", 2},
 	} {
-		choice, ok := choosePhase1(c.allowed, c.offer)
+		choice, ok := choosePhase1(rank(c.allowed), c.offer)
 		if !ok {
 			t.Errorf("%s: nothing chosen, want %s", c.name, c.want)
 			continue
@@ -96,7 +96,7 @@ func TestPhase1Refused(t *testing.T) {
 		{"old router", "enable AES", "3des-md5-modp1024", offer1(1, suite{5, 0, 1, 2})},
 		{"certificate", "pre-shared key", "aes256-sha256-modp2048-rsa signature", auth},
 	} {
-		if choice, ok := choosePhase1(DefaultPhase1(), c.offer); ok {
+		if choice, ok := choosePhase1(rank(DefaultPhase1()), c.offer); ok {
 			t.Errorf("%s: %s was chosen", c.name, choice.proposal)
 		}
 		ev := explainPhase1(d, c.offer, DefaultPhase1())
@@ -142,7 +142,7 @@ func TestPhase1Attributes(t *testing.T) {
 		offer := offer1(1, suite{7, 256, 4, 14}, suite{7, 256, 4, 14})
 		first := &offer.Proposals[0].Transforms[0]
 		first.Attributes = c.change(first.Attributes)
-		choice, ok := choosePhase1(DefaultPhase1(), offer)
+		choice, ok := choosePhase1(rank(DefaultPhase1()), offer)
 		if !ok || choice.answer.Proposals[0].Transforms[0].Number != c.want {
 			t.Errorf("%s: chosen %v %+v, want transform %d", c.name, ok, choice.answer, c.want)
 		}
@@ -156,7 +156,7 @@ func TestPhase1AllowList(t *testing.T) {
 		for _, bits := range []uint16{0, 1, 64, 128, 192, 256, 512, 65535} {
 			for hash := range uint16(10) {
 				for group := range uint16(33) {
-					choice, ok := choosePhase1(allowed, offer1(1, suite{cipher, bits, hash, group}))
+					choice, ok := choosePhase1(rank(allowed), offer1(1, suite{cipher, bits, hash, group}))
 					want := cipher == cipherAES && slices.Contains(allowed, Phase1Proposal{int(bits), keymat.Hash(hash), dh.Group(group)})
 					if ok != want {
 						t.Errorf("cipher %d, %d bits, hash %d, group %d: chosen %v: %+v", cipher, bits, hash, group, ok, choice.proposal)
@@ -256,7 +256,7 @@ func TestPhase2Selection(t *testing.T) {
 		{"an SPI of 2 octets", shortSPI, plain, ""},
 		{"extended sequence numbers first", esn, plain, "aes128-sha1"},
 	} {
-		choice, ok := choosePhase2(DefaultPhase2(), c.offer, c.terms)
+		choice, ok := choosePhase2(rank(DefaultPhase2()), c.offer, c.terms)
 		switch {
 		case ok != (c.want != ""):
 			t.Errorf("%s: chosen %v: %s, want %q", c.name, ok, choice, c.want)

@@ -10,8 +10,8 @@ type Proposal struct {
 	Transforms []Transform
 }
 
-// parseProposal reads what follows the generic header. budget is the number of transforms still allowed.
-func parseProposal(b []byte, budget *int) (Proposal, error) {
+// parseProposal reads what follows the generic header.
+func (r *transformReader) parseProposal(b []byte) (Proposal, error) {
 	if len(b) < 4 {
 		return Proposal{}, ErrShort
 	}
@@ -25,7 +25,7 @@ func parseProposal(b []byte, budget *int) (Proposal, error) {
 	if count == 0 {
 		return Proposal{}, fmt.Errorf("no transforms: %w", ErrValue)
 	}
-	if *budget -= count; *budget < 0 {
+	if r.budget -= count; r.budget < 0 {
 		return Proposal{}, fmt.Errorf("transforms: %w", ErrLimit)
 	}
 	p.Transforms = make([]Transform, 0, count)
@@ -41,7 +41,7 @@ func parseProposal(b []byte, budget *int) (Proposal, error) {
 		if next != want {
 			return Proposal{}, fmt.Errorf("transform %d of %d followed by payload type %d: %w", i+1, count, next, ErrValue)
 		}
-		t, err := parseTransform(body)
+		t, err := r.parse(body)
 		if err != nil {
 			return Proposal{}, fmt.Errorf("transform %d: %w", i+1, err)
 		}

@@ -27,7 +27,7 @@ func ParseSA(b []byte) (*SA, error) {
 	if sa.Situation != SituationIdentityOnly {
 		return nil, fmt.Errorf("SA payload: situation %#x: %w", sa.Situation, ErrValue)
 	}
-	budget := MaxTransforms
+	r := transformReader{budget: MaxTransforms, attributes: make([]Attribute, 0, min(len(b)/4, 128))} // an attribute has 4 octets or more
 	for rest, more := b[8:], true; more; {
 		if len(sa.Proposals) == MaxProposals {
 			return nil, fmt.Errorf("SA payload: proposals: %w", ErrLimit)
@@ -36,7 +36,7 @@ func ParseSA(b []byte) (*SA, error) {
 		if err != nil {
 			return nil, fmt.Errorf("SA payload: proposal %d: %w", len(sa.Proposals)+1, err)
 		}
-		p, err := parseProposal(body, &budget)
+		p, err := r.parseProposal(body)
 		if err != nil {
 			return nil, fmt.Errorf("SA payload: proposal %d: %w", len(sa.Proposals)+1, err)
 		}

@@ -12,21 +12,33 @@ type Transform struct {
 	Attributes []Attribute
 }
 
-func parseTransform(b []byte) (Transform, error) {
+// transformReader parses the transforms of one SA payload.
+type transformReader struct {
+	budget int // transforms still allowed
+
+	// attributes are those of all transforms: one array for a whole offer.
+	attributes []Attribute
+}
+
+func (r *transformReader) parse(b []byte) (Transform, error) {
 	if len(b) < 4 {
 		return Transform{}, ErrShort
 	}
-	t := Transform{Number: b[0], ID: b[1]}
+	first := len(r.attributes)
 	for rest := b[4:]; len(rest) > 0; {
-		if len(t.Attributes) == MaxAttributes {
+		if len(r.attributes)-first == MaxAttributes {
 			return Transform{}, fmt.Errorf("attributes: %w", ErrLimit)
 		}
 		a, tail, err := parseAttribute(rest)
 		if err != nil {
-			return Transform{}, fmt.Errorf("attribute %d: %w", len(t.Attributes)+1, err)
+			return Transform{}, fmt.Errorf("attribute %d: %w", len(r.attributes)-first+1, err)
 		}
-		t.Attributes = append(t.Attributes, a)
+		r.attributes = append(r.attributes, a)
 		rest = tail
+	}
+	t := Transform{Number: b[0], ID: b[1]}
+	if n := len(r.attributes); n > first {
+		t.Attributes = r.attributes[first:n:n]
 	}
 	return t, nil
 }
