@@ -117,7 +117,7 @@ func (e *Engine) outboundInstalled(ch *child, err error) {
 	}
 	c := ch.client
 	if err != nil {
-		e.emit(Phase2Failed{Client: c.id, Remote: ch.remote, Cause: "outbound: " + err.Error()})
+		e.failQuick(c, DropInstall, func() Phase2Failed { return Phase2Failed{Cause: "outbound: " + err.Error()} })
 		e.sendDeleteChild(ch)
 		e.removeChild(ch, "the outbound SA could not be installed", false)
 		e.reap(c, "the outbound SA could not be installed")

@@ -25,6 +25,7 @@ type client struct {
 	encapsulated bool
 	natHere      bool // there is a NAT in front of us
 	keepalive    timer
+	failures     limiter
 
 	// sas are the established ISAKMP SAs, oldest first. children include those that are not established yet, oldest first.
 	sas      []*isakmpSA

@@ -33,7 +33,8 @@ type Engine struct {
 	spis      map[uint32]*child
 	pending   map[ActionID]pendingAction
 	timers    timerHeap
-	answers   limiter
+	answers   limiter // of failures in phase 1
+	failures  limiter // in phase 2
 
 	lastClient ClientID
 	lastChild  ChildID

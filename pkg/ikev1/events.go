@@ -89,7 +89,8 @@ type ClientGone struct {
 	Reason string
 }
 
-// Dropped says that a message was ignored.
+// Dropped says that a message was ignored, or that an exchange was given up. Every one is reported, while [Phase1Failed] and
+// [Phase2Failed], which explain some of them, are limited to a few in a time: counters belong here.
 type Dropped struct {
 	Remote netip.AddrPort
 	Reason DropReason
@@ -121,6 +122,10 @@ const (
 	DropUnencrypted    DropReason = "unencrypted"    // in the clear where only encrypted messages count
 	DropHash           DropReason = "hash"           // the HASH payload is missing or wrong
 	DropAuthentication DropReason = "authentication" // Main Mode message 5 does not prove the pre-shared key
+	DropIdentities     DropReason = "identities"     // a Quick Mode for other traffic than L2TP
+	DropKeyExchange    DropReason = "key_exchange"   // the Diffie-Hellman computation failed
+	DropInstall        DropReason = "install"        // an SA could not be installed, so its Quick Mode is given up
+	DropTimeout        DropReason = "timeout"        // the next message of an exchange did not arrive, so it is given up
 	DropExchangeLimit  DropReason = "exchange_limit" // too many Quick Modes at a time
 	DropSequence       DropReason = "sequence"       // a DPD message with a sequence number from the past, or not ours
 	DropInternal       DropReason = "internal"       // the source of randomness failed

@@ -1,6 +1,10 @@
 package ikev1
 
-import "github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
+import (
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
+)
 
 // refusePhase1 answers an offer of which nothing is allowed, and tells the operator.
 func (e *Engine) refusePhase1(d Datagram, h wire.Header, offer *wire.SA) {
@@ -25,7 +29,7 @@ func (e *Engine) refusePhase1(d Datagram, h wire.Header, offer *wire.SA) {
 // explanation may cost more than all the rest of a message: it is not made in vain.
 func (e *Engine) failUnauthenticated(d Datagram, reason DropReason, explain func() Phase1Failed) bool {
 	e.drop(d, reason)
-	if !e.answers.allow(e.now, answersPerSec) {
+	if !e.answers.allow(e.now, time.Second, answersPerSec) {
 		return false
 	}
 	e.emit(explain())
@@ -33,7 +37,27 @@ func (e *Engine) failUnauthenticated(d Datagram, reason DropReason, explain func
 }
 
 // failHandshake ends a Main Mode.
-func (e *Engine) failHandshake(sa *isakmpSA, cause, hint string) {
-	e.emit(Phase1Failed{Local: sa.local, Remote: sa.remote, Cause: cause, Hint: hint})
+func (e *Engine) failHandshake(sa *isakmpSA, reason DropReason, cause, hint string) {
+	e.failUnauthenticated(Datagram{Remote: sa.remote}, reason, func() Phase1Failed {
+		return Phase1Failed{Local: sa.local, Remote: sa.remote, Cause: cause, Hint: hint}
+	})
 	e.dropSA(sa, cause)
+}
+
+// failQuick counts the failure of a Quick Mode and explains it, unless this client, or all together, had many of late. Who knows the
+// pre-shared key of a whole company is not yet a friend.
+func (e *Engine) failQuick(c *client, reason DropReason, explain func() Phase2Failed) {
+	e.emit(Dropped{Remote: c.key.remote, Reason: reason})
+	if !c.failures.allow(e.now, time.Minute, failuresPerMinute) || !e.failures.allow(e.now, time.Second, answersPerSec) {
+		return
+	}
+	ev := explain()
+	ev.Client, ev.Remote = c.id, c.key.remote
+	e.emit(ev)
+}
+
+// refuseQuick answers an offer that cannot be taken, and tells the operator.
+func (e *Engine) refuseQuick(sa *isakmpSA, kind wire.NotifyType, reason DropReason, explain func() Phase2Failed) {
+	e.failQuick(sa.client, reason, explain)
+	e.inform(sa, wire.Notification{DOI: wire.DOIIPsec, Protocol: wire.ProtocolESP, Kind: kind})
 }

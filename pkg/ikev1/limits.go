@@ -11,7 +11,9 @@ const (
 	maxBadMessage5 = 16   // attempts to authenticate a handshake
 	maxNotifies    = 20   // notifications of one message, as many deletes
 	maxUsedIDs     = 128  // message IDs that are remembered against replay
-	answersPerSec  = 10   // error notifications and failure events of peers that are not authenticated
+	answersPerSec  = 10   // error notifications and failure events of peers that are not authenticated, and of all that are
+
+	failuresPerMinute = 4 // failure events of one client
 )
 
 // admit says whether one more handshake from d may begin, and makes room for it.
@@ -56,16 +58,16 @@ func (e *Engine) giveWay(sa *isakmpSA, reason DropReason) bool {
 	return true
 }
 
-// limiter allows a number of things in each second.
+// limiter allows a number of things in each period of time.
 type limiter struct {
-	second time.Time
-	count  int
+	since time.Time
+	count int
 }
 
-// allow counts one thing and says whether it is still within n for this second.
-func (l *limiter) allow(now time.Time, n int) bool {
-	if d := now.Sub(l.second); d >= time.Second || d < 0 {
-		l.second, l.count = now, 0
+// allow counts one thing and says whether it is still within n for this period.
+func (l *limiter) allow(now time.Time, period time.Duration, n int) bool {
+	if d := now.Sub(l.since); d >= period || d < 0 {
+		l.since, l.count = now, 0
 	}
 	l.count++
 	return l.count <= n

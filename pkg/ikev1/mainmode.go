@@ -190,10 +190,10 @@ func (e *Engine) mainModeComputed(sa *isakmpSA, r DHResult) {
 	psk := e.cfg.PSK(sa.local.Addr(), sa.remote.Addr())
 	switch {
 	case r.Err != nil:
-		e.failHandshake(sa, "Diffie-Hellman: "+r.Err.Error(), "the client sent a bad public value, or something on the path changed it")
+		e.failHandshake(sa, DropKeyExchange, "Diffie-Hellman: "+r.Err.Error(), "the client sent a bad public value, or something on the path changed it")
 		return
 	case len(psk) == 0:
-		e.failHandshake(sa, "the pre-shared key for this peer was removed", "")
+		e.failHandshake(sa, DropNoPSK, "the pre-shared key for this peer was removed", "")
 		return
 	}
 	hash := sa.proposal.Hash
@@ -205,7 +205,7 @@ func (e *Engine) mainModeComputed(sa *isakmpSA, r DHResult) {
 	cbc, err := keymat.NewCBC(key)
 	keymat.Zero(key)
 	if err != nil {
-		e.failHandshake(sa, err.Error(), "")
+		e.failHandshake(sa, DropInternal, err.Error(), "")
 		return
 	}
 	sa.cbc = cbc
@@ -230,14 +230,17 @@ func (e *Engine) mainMode5(sa *isakmpSA, d Datagram, h wire.Header) {
 	}
 	id, p, next, ok := sa.authenticate(d, h)
 	if !ok {
-		if hs.message5Bad++; hs.message5Bad == 1 {
-			e.emit(Phase1Failed{
+		hs.lastBad = sha256.Sum256(d.Payload)
+		if hs.message5Bad++; hs.message5Bad > 1 {
+			e.drop(d, DropAuthentication)
+			return
+		}
+		e.failUnauthenticated(d, DropAuthentication, func() Phase1Failed {
+			return Phase1Failed{
 				Local: d.Local, Remote: d.Remote, Cause: "probable PSK mismatch: message 5 does not prove the pre-shared key",
 				Hint: "compare the pre-shared key of the client with the one configured for " + d.Remote.Addr().String(),
-			})
-		}
-		e.drop(d, DropAuthentication)
-		hs.lastBad = sha256.Sum256(d.Payload)
+			}
+		})
 		return
 	}
 

@@ -96,8 +96,8 @@ func (e *Engine) quickMode1(sa *isakmpSA, d Datagram, h wire.Header) {
 	}
 	ids, complaint := selectors(m.all(wire.PayloadID))
 	if complaint != "" {
-		e.refuseQuick(sa, wire.NotifyInvalidIDInformation, Phase2Failed{
-			Cause: complaint, Hint: "the client has to protect UDP traffic to port 1701 of this server, in transport mode",
+		e.refuseQuick(sa, wire.NotifyInvalidIDInformation, DropIdentities, func() Phase2Failed {
+			return Phase2Failed{Cause: complaint, Hint: "the client has to protect UDP traffic to port 1701 of this server, in transport mode"}
 		})
 		return
 	}
@@ -107,7 +107,9 @@ func (e *Engine) quickMode1(sa *isakmpSA, d Datagram, h wire.Header) {
 	}
 	choice, ok := choosePhase2(e.phase2, offer, terms)
 	if !ok {
-		e.refuseQuick(sa, wire.NotifyNoProposalChosen, explainPhase2(offer, e.cfg.Phase2, terms))
+		e.refuseQuick(sa, wire.NotifyNoProposalChosen, DropNoProposal, func() Phase2Failed {
+			return explainPhase2(offer, e.cfg.Phase2, terms)
+		})
 		return
 	}
 	nr, err := e.random(nonceLen)
@@ -154,7 +156,7 @@ func (e *Engine) quickModeComputed(q *quickMode, r DHResult) {
 		return
 	}
 	if r.Err != nil {
-		e.emit(Phase2Failed{Client: q.child.client.id, Remote: q.child.remote, Cause: "PFS: " + r.Err.Error()})
+		e.failQuick(q.child.client, DropKeyExchange, func() Phase2Failed { return Phase2Failed{Cause: "PFS: " + r.Err.Error()} })
 		e.dropQuickMode(q, "PFS failed")
 		return
 	}
@@ -181,7 +183,7 @@ func (e *Engine) inboundInstalled(q *quickMode, err error) {
 		return
 	}
 	if err != nil {
-		e.emit(Phase2Failed{Client: ch.client.id, Remote: ch.remote, Cause: "inbound: " + err.Error()})
+		e.failQuick(ch.client, DropInstall, func() Phase2Failed { return Phase2Failed{Cause: "inbound: " + err.Error()} })
 		e.dropQuickMode(q, "the inbound SA could not be installed")
 		return
 	}
@@ -214,13 +216,6 @@ func (e *Engine) quickMode3(q *quickMode, d Datagram, h wire.Header) {
 	e.installOutbound(q.child)
 }
 
-// refuseQuick answers an offer that cannot be taken, and tells the operator.
-func (e *Engine) refuseQuick(sa *isakmpSA, kind wire.NotifyType, ev Phase2Failed) {
-	ev.Client, ev.Remote = sa.client.id, sa.remote
-	e.emit(ev)
-	e.inform(sa, wire.Notification{DOI: wire.DOIIPsec, Protocol: wire.ProtocolESP, Kind: kind})
-}
-
 // endQuickMode forgets the exchange, not its child.
 func (e *Engine) endQuickMode(q *quickMode) {
 	q.state = quickDead
@@ -246,9 +241,8 @@ func (e *Engine) dropQuickMode(q *quickMode, reason string) {
 func (q *quickMode) expire(e *Engine) {
 	if !e.now.Before(q.deadline) {
 		if q.state == quickAwaitMessage3 {
-			e.emit(Phase2Failed{
-				Client: q.child.client.id, Remote: q.child.remote, Cause: "Quick Mode message 3 did not arrive",
-				Hint: "the client may have refused message 2",
+			e.failQuick(q.child.client, DropTimeout, func() Phase2Failed {
+				return Phase2Failed{Cause: "Quick Mode message 3 did not arrive", Hint: "the client may have refused message 2"}
 			})
 		}
 		e.dropQuickMode(q, "Quick Mode timed out")

@@ -122,11 +122,10 @@ func (e *Engine) dropSA(sa *isakmpSA, reason string) {
 func (sa *isakmpSA) expire(e *Engine) {
 	switch {
 	case sa.state != established:
-		if hs := sa.handshake; hs.message5Bad == 0 && sa.state == awaitMessage5 && e.answers.allow(e.now, answersPerSec) {
-			e.emit(Phase1Failed{
-				Local: sa.local, Remote: sa.remote, Cause: "message 5 did not arrive",
-				Hint: "if this client is behind a NAT, UDP port 4500 has to reach this server; the client may also have refused message 4",
-			})
+		if sa.state == awaitMessage5 && sa.handshake.message5Bad == 0 {
+			e.failHandshake(sa, DropTimeout, "message 5 did not arrive",
+				"if this client is behind a NAT, UDP port 4500 has to reach this server; the client may also have refused message 4")
+			return
 		}
 		e.dropSA(sa, "handshake timed out")
 	case !e.now.Before(sa.expires):
