@@ -4,7 +4,8 @@ import "time"
 
 // Limits that are not configurable.
 const (
-	maxDuplicates  = 5    // answers to retransmissions of one message
+	maxDuplicates  = 5    // answers to retransmissions of one message of an authenticated peer
+	maxUnproved    = 2    // the same before authentication: a source address that is spoofed gets no more
 	maxQuickModes  = 3    // Quick Modes under way in one ISAKMP SA
 	maxSAs         = 4    // ISAKMP SAs of one client
 	maxOffer       = 4096 // octets of the SA payload of message 1, which has to be kept for HASH_I

@@ -57,7 +57,7 @@ func (e *Engine) handleQuick(d Datagram, h wire.Header) {
 	case h.MessageID == 0:
 		e.drop(d, DropMalformed)
 	case q != nil && q.cache.isDuplicate(d.Payload):
-		e.repeat(&q.cache, d)
+		e.repeat(&q.cache, d, maxDuplicates)
 	case q != nil && q.state == quickAwaitMessage3:
 		e.quickMode3(q, d, h)
 	case q != nil:

@@ -11,8 +11,11 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
-// maxAnswers bounds the answers to copies of one message, the first one included.
-const maxAnswers = 6
+// The answers to copies of one message, the first one included.
+const (
+	maxAnswers       = 6
+	maxAnswersBefore = 3 // authentication
+)
 
 // flood sends a message a hundred times. All answers must be the same octets and there must be few.
 func flood(w *world, p *ikev1test.Peer, message []byte, what string) []byte {
@@ -23,7 +26,11 @@ func flood(w *world, p *ikev1test.Peer, message []byte, what string) []byte {
 			answers = append(answers, d.Payload)
 		}
 	}
-	if len(answers) > maxAnswers {
+	most := maxAnswers
+	if len(w.engine.Clients()) == 0 {
+		most = maxAnswersBefore
+	}
+	if len(answers) > most {
 		w.t.Errorf("%d answers to 100 copies of %s", len(answers), what)
 	}
 	if len(answers) == 0 {

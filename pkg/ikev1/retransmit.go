@@ -31,9 +31,9 @@ func (c *exchangeCache) isDuplicate(payload []byte) bool {
 	return c.taken && sha256.Sum256(payload) == c.request
 }
 
-// repeat answers a duplicate: with the same octets as the first time, and a few times only.
-func (e *Engine) repeat(c *exchangeCache, d Datagram) {
-	if c.reply.Payload == nil || c.repeats >= maxDuplicates {
+// repeat answers a duplicate: with the same octets as the first time, and at most so many times.
+func (e *Engine) repeat(c *exchangeCache, d Datagram, most int) {
+	if c.reply.Payload == nil || c.repeats >= most {
 		e.drop(d, DropDuplicate)
 		return
 	}
