@@ -36,6 +36,9 @@ type Engine struct {
 	answers   limiter // of failures in phase 1
 	failures  limiter // in phase 2
 
+	// refusing says that no handshake may begin, stopped that nothing else may either.
+	refusing, stopped bool
+
 	lastClient ClientID
 	lastChild  ChildID
 	lastAction ActionID
@@ -107,9 +110,15 @@ func (e *Engine) CloseClient(now time.Time, id ClientID, reason string) Output {
 	return e.take()
 }
 
-// Shutdown closes every client and forgets every handshake. The engine can be used afterwards.
+// Refuse begins the end: no handshake starts from now on, while those under way and the clients go on. What an owner says to its
+// clients before [Engine.Shutdown] is not answered by new ones then.
+func (e *Engine) Refuse() { e.refusing = true }
+
+// Shutdown closes every client and forgets every handshake. Nothing begins afterwards; actions that are under way are still to be
+// reported.
 func (e *Engine) Shutdown(now time.Time) Output {
 	e.now = now
+	e.refusing, e.stopped = true, true
 	for _, id := range slices.Sorted(maps.Keys(e.clients)) {
 		e.closeClient(e.clients[id], "the server shuts down", true)
 	}
@@ -161,6 +170,10 @@ func (e *Engine) receive(d Datagram) {
 }
 
 func (e *Engine) dispatch(d Datagram, h wire.Header) {
+	if e.stopped {
+		e.drop(d, DropShuttingDown)
+		return
+	}
 	switch h.Exchange {
 	case wire.ExchangeMain:
 		e.handleMain(d, h)

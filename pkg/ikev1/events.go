@@ -128,6 +128,7 @@ const (
 	DropTimeout        DropReason = "timeout"        // the next message of an exchange did not arrive, so it is given up
 	DropExchangeLimit  DropReason = "exchange_limit" // too many Quick Modes at a time
 	DropSequence       DropReason = "sequence"       // a DPD message with a sequence number from the past, or not ours
+	DropShuttingDown   DropReason = "shutting_down"  // the server is about to end
 	DropInternal       DropReason = "internal"       // the source of randomness failed
 )
 

@@ -246,12 +246,35 @@ func TestCloseClientTellsThePeer(t *testing.T) {
 
 func TestShutdown(t *testing.T) {
 	w := newWorld(t)
+	var m *ikev1test.MainMode
 	for n := range uint64(5) {
-		w.quick(w.connect(newPeer(n+1)), 1)
+		m = w.connect(newPeer(n + 1))
+		w.quick(m, 1)
 	}
 	w.greet(newPeer(77))
 	w.absorb(w.engine.Shutdown(w.now))
 	want(t, len(w.take()) >= 5, true, "everyone is told")
 	want(t, len(eventsOf[ikev1.ClientGone](w)), 5, "everyone is gone")
+	w.empty("shut down")
+	w.now = w.now.Add(time.Minute)
+	for n := range uint64(2) {
+		want(t, w.silent(newPeer(n), newPeer(n).MainMode().Message1(), "a handshake afterwards"), ikev1.DropShuttingDown, "the reason")
+	}
+	want(t, w.silent(m.Peer, m.QuickMode(9).Message1(), "a Quick Mode afterwards"), ikev1.DropShuttingDown, "the reason")
+	w.empty("nothing began")
+}
+
+// TestRefuse: while the owner says goodbye nobody comes in, and those who are in go on.
+func TestRefuse(t *testing.T) {
+	w := newWorld(t)
+	m := w.connect(newPeer(1))
+	q := w.quick(m, 1)
+	early := w.greet(newPeer(2))
+	w.engine.Refuse()
+	want(t, w.silent(newPeer(3), newPeer(3).MainMode().Message1(), "a new handshake"), ikev1.DropShuttingDown, "the reason")
+	w.ok(early.TakeMessage6(w.ask(early.Peer, early.Message5(), "a handshake under way")))
+	w.hangUp(m, q, w.quick(m, 2))
+	w.absorb(w.engine.Shutdown(w.now))
+	w.take()
 	w.empty("shut down")
 }

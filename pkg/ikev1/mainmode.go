@@ -75,6 +75,10 @@ func (e *Engine) mainMode1(d Datagram, h wire.Header) {
 		}
 		return
 	}
+	if e.refusing {
+		e.drop(d, DropShuttingDown)
+		return
+	}
 	if h.Flags&wire.FlagEncryption != 0 {
 		e.drop(d, DropMalformed)
 		return
