@@ -137,6 +137,18 @@ func TestOperatorClosesTunnel(t *testing.T) {
 	}
 }
 
+// A client that is being closed gets no new session, or it would stay.
+func TestOperatorClosesTunnelOfClientThatCalls(t *testing.T) {
+	play(t, 30, func(t *testing.T, b *bench) {
+		b.m.login = func(string) login { return login{user: "alice", deaf: true} }
+		s := b.connected(1)
+		b.close(s)
+		time.Sleep(time.Second)
+		s.call()
+		b.before(terminateWait, "it is gone", func() bool { return b.m.counts() == counts{} })
+	})
+}
+
 // close closes the tunnel of a station as an operator does.
 func (b *bench) close(s *station) {
 	b.t.Helper()

@@ -65,6 +65,19 @@ func TestMachineRefusesRekey(t *testing.T) {
 	}
 }
 
+// A session that the operator closes while the machine takes its time to refuse it: tunnel, sockets and slot go one after the other.
+func TestMachineRefusesClosedSession(t *testing.T) {
+	play(t, 47, func(t *testing.T, b *bench) {
+		b.m.latency = 500 * time.Millisecond
+		b.m.refuse(func(operation string) bool { return operation == "open session" })
+		s := b.station(1)
+		s.dial()
+		b.until("the session is being made", func() bool { return b.count(sessionConnecting) == 1 })
+		b.close(s)
+		b.before(5*time.Second, "nothing is left", func() bool { return b.m.counts() == counts{} })
+	})
+}
+
 // A panic in one handler is counted, and all the others go on.
 func TestPanic(t *testing.T) {
 	play(t, 42, func(t *testing.T, b *bench) {

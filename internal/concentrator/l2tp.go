@@ -49,7 +49,7 @@ func (c *Concentrator) sendL2TP(d l2tp.Datagram) {
 func (c *Concentrator) performL2TP(now time.Time, action l2tp.Action) {
 	complete := func(id l2tp.ActionID) func(error) {
 		return func(err error) {
-			if err != nil {
+			if err != nil && !errors.Is(err, errEnding) {
 				c.counters.kernelErrors++
 				c.Log.Warn("L2TP operation failed", zap.String("operation", fmt.Sprintf("%T", action)), zap.Error(err))
 			}

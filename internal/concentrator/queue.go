@@ -39,8 +39,11 @@ func (c *Concentrator) runQueue(q *queue) {
 	go func() {
 		err := protect(work)
 		c.post(func() {
-			q.busy = false
-			defer c.runQueue(q)
+			// What done enqueues begins when it has returned, so that it can enqueue several operations in their order.
+			defer func() {
+				q.busy = false
+				c.runQueue(q)
+			}()
 			if op.done != nil {
 				op.done(err)
 			}

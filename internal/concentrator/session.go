@@ -51,6 +51,9 @@ type session struct {
 	stats   l2tpnl.Stats
 }
 
+// errEnding refuses a call of a client that is to go when its last session has.
+var errEnding = errors.New("the client is being closed")
+
 // errSessionOver says that a session has ended before its turn to get a PPP endpoint.
 var errSessionOver = errors.New("the session is over")
 
@@ -77,10 +80,13 @@ func (c *Concentrator) createSession(now time.Time, a l2tp.CreateSession, done f
 	c.onClient(a.Tunnel,
 		func(err error) {
 			s.socket, s.absent = socket, err != nil
-			c.finishSession(s)
 			done(err)
+			c.finishSession(s)
 		},
-		func(*client) func() error {
+		func(cl *client) func() error {
+			if cl.ending != "" {
+				return func() error { return errEnding }
+			}
 			return func() (err error) {
 				socket, err = c.Tunnels.OpenSession(a.Tunnel, a.Session, a.PeerTunnel, a.PeerSession)
 				return err

@@ -52,7 +52,7 @@ func circumstances(seed uint64) func(*bench, *Options) {
 		b.loss = []float64{0, 0.05, 0.2, 0.4}[seed%4]
 		b.repeat = []float64{0, 0.1, 0.4}[seed%3]
 		b.delay = []time.Duration{time.Millisecond, 50 * time.Millisecond, 800 * time.Millisecond}[seed%3]
-		b.m.latency = []time.Duration{0, 20 * time.Millisecond, 400 * time.Millisecond, 2 * time.Second, 0}[seed%5]
+		b.m.latency = []time.Duration{0, 20 * time.Millisecond, 200 * time.Millisecond, 600 * time.Millisecond, 0}[seed%5]
 		faults := []float64{0, 0, 0, 0.02, 0.1, 0.3}[seed%6]
 		b.m.refuse(func(operation string) bool { return operation != "delete tunnel" && b.chance(faults) })
 		b.m.login = func(string) login {
