@@ -97,12 +97,10 @@ func (o phase2Offer) String() string {
 	return s
 }
 
-// fits says whether the encapsulation mode is right for the path: UDP on port 4500, plain ESP otherwise.
+// fits says whether the encapsulation mode is right for the path. On port 4500 ESP is in UDP, and some clients that have floated still
+// call that transport mode; elsewhere it is plain.
 func (o phase2Offer) fits(encapsulated bool) bool {
-	if encapsulated {
-		return o.mode == modeUDPTransport || o.mode == modeUDPTransportDraft
-	}
-	return o.mode == modeTransport
+	return o.mode == modeTransport || encapsulated && (o.mode == modeUDPTransport || o.mode == modeUDPTransportDraft)
 }
 
 // phase2Terms are what an offer has to agree with besides the allowed list.

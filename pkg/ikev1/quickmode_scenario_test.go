@@ -36,6 +36,15 @@ func TestEveryESPProposal(t *testing.T) {
 	}
 }
 
+// TestEncapsulationModes: whatever a client on port 4500 calls it, it comes back as it was, and the SAs are encapsulated.
+func TestEncapsulationModes(t *testing.T) {
+	for _, mode := range []uint16{2, 4, 61444} {
+		w := newWorld(t)
+		q := w.quick(w.connect(newPeer(1).BehindNAT(500, 4500)), 1, func(q *ikev1test.QuickMode) { q.Propose(ikev1test.ESPTransform(1, 12, 256, 2, mode)) })
+		want(t, w.inbound[q.Theirs].Encapsulated, true, fmt.Sprintf("mode %d", mode))
+	}
+}
+
 func TestPFS(t *testing.T) {
 	for _, g := range []dh.Group{dh.MODP1024, dh.MODP2048, dh.ECP256} {
 		t.Run(g.String(), func(t *testing.T) {
