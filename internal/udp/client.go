@@ -35,7 +35,7 @@ func OpenClient(local netip.Addr, port uint16, mark uint32) (*Client, error) {
 }
 
 func openClient(local netip.AddrPort, prepare func(fd int, v6 bool) error) (*Client, error) {
-	s, err := openSocket(local, prepare)
+	s, err := openSocket(local, nil, prepare)
 	if err != nil {
 		return nil, fmt.Errorf("open the socket of slot %d: %w", local.Port(), err)
 	}
@@ -70,7 +70,7 @@ func (c *Client) Connect(remote netip.AddrPort) (fd int, err error) {
 	if err := c.disconnect(); err != nil {
 		return -1, err
 	}
-	s, err := openSocket(c.local, c.prepare)
+	s, err := openSocket(c.local, c.open, c.prepare)
 	if err != nil {
 		return -1, err
 	}

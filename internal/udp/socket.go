@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -35,8 +36,8 @@ func protect(fd int, v6 bool, mark uint32) error {
 	return nil
 }
 
-// openSocket makes a socket bound to local, which must be a unicast address.
-func openSocket(local netip.AddrPort, prepare func(fd int, v6 bool) error) (_ *socket, err error) {
+// openSocket makes a socket bound to local, which must be a unicast address. A sibling is a socket that is bound to it already.
+func openSocket(local netip.AddrPort, sibling *socket, prepare func(fd int, v6 bool) error) (_ *socket, err error) {
 	v6 := local.Addr().Is6()
 	family := unix.AF_INET
 	if v6 {
@@ -61,17 +62,46 @@ func openSocket(local netip.AddrPort, prepare func(fd int, v6 bool) error) (_ *s
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Bind(fd, sa); err != nil {
+	s := &socket{fd: fd, port: local.Port()}
+	if sibling == nil {
+		err = unix.Bind(fd, sa)
+	} else {
+		err = s.bindBeside(sibling, sa)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("bind to %s: %w%s", local, err, clientBindHint(err))
 	}
-	return &socket{fd: fd, port: local.Port()}, nil
+	return s, nil
+}
+
+// bindBeside binds s to the address of its sibling. The two agree to share it for the length of the call only: any process that
+// could bind there too, afterwards, would receive what a client sends decrypted. SO_REUSEPORT and not SO_REUSEADDR, since the kernel
+// grants it only among sockets of one user, and so to nobody else even during the call. The port is not shared in the sense of
+// spreading datagrams: that takes the option at the time of reception.
+func (s *socket) bindBeside(sibling *socket, sa unix.Sockaddr) (err error) {
+	for _, one := range []*socket{sibling, s} {
+		if err := one.share(1); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, one.share(0)) }()
+	}
+	return s.control(func(fd int) error { return unix.Bind(fd, sa) })
+}
+
+func (s *socket) share(on int) error {
+	return s.control(func(fd int) error {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, on); err != nil {
+			return fmt.Errorf("share the port between the two sockets of a slot: %w", err)
+		}
+		return nil
+	})
 }
 
 func clientBindHint(err error) string {
-	switch err {
-	case unix.EADDRINUSE:
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
 		return "; another program uses a port of the client block: add the block to net.ipv4.ip_local_reserved_ports"
-	case unix.EADDRNOTAVAIL:
+	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return "; no interface has this address"
 	}
 	return ""
@@ -82,7 +112,7 @@ func setOptions(fd int, v6 bool) error {
 		level, name int
 		does        string
 	}
-	options := []option{{unix.SOL_SOCKET, unix.SO_REUSEADDR, "share the port between the two sockets of a slot"}}
+	var options []option
 	if v6 {
 		// UDP over IPv6 keeps its checksums: without them peers drop it (RFC 8200 section 8.1).
 		options = append(options, option{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, "restrict a socket to IPv6"})
