@@ -11,20 +11,22 @@ func TestIKEMessage(t *testing.T) {
 		in           string
 		encapsulated bool
 		want         string // empty: not for us
+		runt         bool
 	}{
-		{"plain IKE on 500", "cookie", false, "cookie"},
-		{"marker on 500, as some Apple clients send", "\x00\x00\x00\x00cookie", false, "cookie"},
-		{"keepalive on 500", "\xff", false, ""},
-		{"marker on 4500", "\x00\x00\x00\x00cookie", true, "cookie"},
-		{"keepalive on 4500", "\xff", true, ""},
-		{"no marker on 4500 is ESP", "cookie", true, ""},
-		{"marker and nothing else", "\x00\x00\x00\x00", true, ""},
-		{"marker and less than a word", "\x00\x00\x00\x00abc", true, ""},
-		{"three octets", "abc", false, ""},
-		{"empty", "", false, ""},
+		{"plain IKE on 500", "cookie", false, "cookie", false},
+		{"marker on 500, as some Apple clients send", "\x00\x00\x00\x00cookie", false, "cookie", false},
+		{"keepalive on 500", "\xff", false, "", false},
+		{"marker on 4500", "\x00\x00\x00\x00cookie", true, "cookie", false},
+		{"keepalive on 4500", "\xff", true, "", false},
+		{"no marker on 4500 is ESP", "cookie", true, "", true},
+		{"marker and nothing else", "\x00\x00\x00\x00", true, "", true},
+		{"marker and less than a word", "\x00\x00\x00\x00abc", true, "", true},
+		{"three octets", "abc", false, "", true},
+		{"another octet", "\xfe", true, "", true},
+		{"empty", "", false, "", true},
 	} {
-		if got := ikeMessage([]byte(c.in), c.encapsulated); string(got) != c.want {
-			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		if got, runt := ikeMessage([]byte(c.in), c.encapsulated); string(got) != c.want || runt != c.runt {
+			t.Errorf("%s: got %q, runt %v, want %q, %v", c.name, got, runt, c.want, c.runt)
 		}
 	}
 }

@@ -140,6 +140,16 @@ func (e *IKE) Send(d Datagram) error {
 	return nil
 }
 
+// Dropped is the number of datagrams that were not handed over: too short for IKE, without a marker on the NAT port, or from or to an
+// address that cannot be answered from or to. NAT keepalives are not counted.
+func (e *IKE) Dropped() uint64 {
+	var n uint64
+	for _, s := range e.sockets {
+		n += s.dropped.Load()
+	}
+	return n
+}
+
 func unspecified(a netip.Addr) netip.Addr {
 	if a.Is4() {
 		return netip.IPv4Unspecified()

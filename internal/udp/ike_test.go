@@ -81,7 +81,7 @@ func TestIKEExchange(t *testing.T) {
 			}
 			client := peer(t, source)
 			server := netip.AddrPortFrom(c.to, portOf(t, e, c.to.Is6(), c.encapsulated))
-			for _, b := range []string{"\xff", c.wire} { // the keepalive must not be handed over
+			for _, b := range []string{"\xff", "abc", c.wire} { // neither the keepalive nor the runt may be handed over
 				if _, err := client.WriteToUDPAddrPort([]byte(b), server); err != nil {
 					t.Fatal(err)
 				}
@@ -90,6 +90,9 @@ func TestIKEExchange(t *testing.T) {
 			if d.Local != server || d.Encapsulated != c.encapsulated || string(d.Payload) != "cookie" ||
 				d.Remote != client.LocalAddr().(*net.UDPAddr).AddrPort() {
 				t.Fatalf("received %+v", d)
+			}
+			if n := e.Dropped(); n != 1 {
+				t.Errorf("%d dropped, want the runt", n)
 			}
 			if err := e.Send(d); err != nil {
 				t.Fatal(err)

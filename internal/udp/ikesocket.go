@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,7 @@ type ikeSocket struct {
 	conn         *net.UDPConn
 	local        netip.AddrPort
 	encapsulated bool
+	dropped      atomic.Uint64
 }
 
 func listenIKESocket(at netip.AddrPort, encapsulated bool, prepare func(fd int, v6, encapsulated bool) error) (*ikeSocket, error) {
@@ -112,11 +114,16 @@ func (s *ikeSocket) receive(b, oob []byte, remote netip.AddrPort, handle func(Da
 	// Nothing can be answered from a multicast or broadcast address, or sent to port 0.
 	if remote.Port() == 0 || local.Addr().IsMulticast() || local.Addr().IsUnspecified() ||
 		local.Addr() == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		s.dropped.Add(1)
 		return
 	}
 	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
 	for _, one := range split(b, c.segment) {
-		if message := ikeMessage(one, s.encapsulated); message != nil {
+		message, runt := ikeMessage(one, s.encapsulated)
+		switch {
+		case runt:
+			s.dropped.Add(1)
+		case message != nil:
 			handle(Datagram{Local: local, Remote: remote, Encapsulated: s.encapsulated, Payload: bytes.Clone(message)})
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,7 +21,8 @@ const (
 )
 
 // Handler takes a control message of a client. slot is the port of the slot, which names the client; payload belongs to
-// the handler. It is called from the poller's goroutine and must not wait for it (Poller.Close).
+// the handler. It is called from the poller's goroutine and must not wait for it (Poller.Close). It may block: the sockets' queues in
+// the kernel then hold what comes, each for its own client, and the kernel drops what they have no room for.
 type Handler func(slot uint16, remote netip.AddrPort, payload []byte)
 
 // Poller reads the sockets of all clients from one goroutine. It is safe for concurrent use.
@@ -29,6 +31,8 @@ type Poller struct {
 	epoll  int
 	wake   int // eventfd that ends the loop
 	done   chan struct{}
+
+	dropped atomic.Uint64
 
 	mu      sync.Mutex
 	closed  bool
@@ -89,7 +93,8 @@ func (p *Poller) Add(c *Client) error {
 	return nil
 }
 
-// Remove ends reading the sockets of a client without closing them. The handler may be at work with a last message.
+// Remove ends reading the sockets of a client without closing them. The handler may be at work with a last message; Remove does not
+// wait for it.
 func (p *Poller) Remove(c *Client) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,7 +108,11 @@ func (p *Poller) Remove(c *Client) {
 	}
 }
 
-// Close ends the goroutine and waits for it, so it must not be called from the handler. Clients stay open.
+// Dropped is the number of datagrams that were read and not handed over: empty ones, and those from port 0.
+func (p *Poller) Dropped() uint64 { return p.dropped.Load() }
+
+// Close ends the goroutine and waits for it, and so for a handler that is at work: it must not be called from the handler, which is
+// not called again. Clients stay open.
 func (p *Poller) Close() error {
 	p.mu.Lock()
 	if p.closed {
@@ -172,25 +181,34 @@ func (p *Poller) loop() {
 			if token == wakeToken {
 				return
 			}
-			p.mu.Lock()
-			s := p.sockets[token]
-			p.mu.Unlock()
-			if s != nil { // else it went away since epoll reported it
-				p.read(s, e.Events, buffer)
-			}
+			p.read(token, e.Events, buffer)
 		}
 	}
 }
 
+// registered returns the socket of a token, or nil if it is not, or not any more, to be read.
+func (p *Poller) registered(token uint64) *socket {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	return p.sockets[token]
+}
+
 // read hands over what a socket has, up to a bound.
-func (p *Poller) read(s *socket, events uint32, buffer []byte) {
+func (p *Poller) read(token uint64, events uint32, buffer []byte) {
 	for range readsPerEvent {
+		s := p.registered(token) // it may go away at any time, such as while the handler was at work
+		if s == nil {
+			return
+		}
 		n, remote, err := s.receive(buffer)
 		switch {
+		case err == nil && n > 0 && remote.IsValid() && remote.Port() != 0:
+			p.handle(s.port, remote, bytes.Clone(buffer[:n]))
 		case err == nil:
-			if n > 0 && remote.IsValid() {
-				p.handle(s.port, remote, bytes.Clone(buffer[:n]))
-			}
+			p.dropped.Add(1)
 		case errors.Is(err, unix.EAGAIN):
 			// A socket that was shut down is reported for ever and has nothing to say.
 			if events&unix.EPOLLHUP != 0 {
