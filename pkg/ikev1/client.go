@@ -109,9 +109,10 @@ func (e *Engine) Moved(now time.Time, id ClientID, remote netip.AddrPort) Output
 	return e.take()
 }
 
-// relocate takes the addresses of d for those of c, unless another client has them.
+// relocate takes the addresses of d for those of c, unless another client has them. What comes to port 500 of a client that has floated
+// is old (RFC 3947 section 4), and moves nothing.
 func (e *Engine) relocate(c *client, d Datagram) {
-	if d.Remote == c.key.remote && d.Local == c.local {
+	if d.Remote == c.key.remote && d.Local == c.local || c.encapsulated && !d.Encapsulated {
 		return
 	}
 	key := clientKey{local: c.key.local, remote: d.Remote, identity: c.key.identity}
@@ -124,6 +125,12 @@ func (e *Engine) relocate(c *client, d Datagram) {
 	c.local, c.encapsulated = d.Local, d.Encapsulated
 	for _, s := range c.sas {
 		s.local, s.remote, s.encapsulated = d.Local, d.Remote, d.Encapsulated
+	}
+	for _, ch := range c.children {
+		// A child stays what it was negotiated to be, in UDP or not.
+		if ch.encapsulated == d.Encapsulated {
+			ch.local, ch.remote = d.Local, d.Remote
+		}
 	}
 	e.emit(ClientMoved{Client: c.id, Local: d.Local, Remote: d.Remote, Encapsulated: d.Encapsulated})
 }

@@ -219,11 +219,10 @@ func (e *Engine) drop(d Datagram, reason DropReason) {
 	e.emit(Dropped{Remote: d.Remote, Reason: reason})
 }
 
-// send puts a message for the peer of sa into the output and returns it as it was put there.
-func (e *Engine) send(sa *isakmpSA, message []byte) Datagram {
-	d := Datagram{Local: sa.local, Remote: sa.remote, Encapsulated: sa.encapsulated, Payload: message}
-	e.out.Send = append(e.out.Send, d)
-	return d
+// send puts a message for the peer of sa into the output and returns it.
+func (e *Engine) send(sa *isakmpSA, message []byte) []byte {
+	e.out.Send = append(e.out.Send, Datagram{Local: sa.local, Remote: sa.remote, Encapsulated: sa.encapsulated, Payload: message})
+	return message
 }
 
 // random returns n octets.

@@ -51,9 +51,9 @@ func (e *Engine) handleMain(d Datagram, h wire.Header) {
 	case sa == nil:
 		e.drop(d, DropUnknownSA)
 	case sa.cache.isDuplicate(d.Payload) && sa.state == established:
-		e.repeat(&sa.cache, d, maxDuplicates)
+		e.repeat(sa, &sa.cache, d, maxDuplicates)
 	case sa.cache.isDuplicate(d.Payload):
-		e.repeat(&sa.cache, d, maxUnproved)
+		e.repeat(sa, &sa.cache, d, maxUnproved)
 	case sa.state == awaitMessage3 && !encrypted:
 		e.mainMode3(sa, d, h)
 	case sa.state == awaitMessage5 && encrypted:
@@ -69,7 +69,7 @@ func (e *Engine) handleMain(d Datagram, h wire.Header) {
 func (e *Engine) mainMode1(d Datagram, h wire.Header) {
 	if sa := e.initiated[initiation{d.Local, d.Remote, h.InitiatorCookie}]; sa != nil {
 		if sa.state == awaitMessage3 && sa.cache.isDuplicate(d.Payload) {
-			e.repeat(&sa.cache, d, maxUnproved)
+			e.repeat(sa, &sa.cache, d, maxUnproved)
 		} else {
 			e.drop(d, DropDuplicate)
 		}

@@ -57,7 +57,7 @@ func (e *Engine) handleQuick(d Datagram, h wire.Header) {
 	case h.MessageID == 0:
 		e.drop(d, DropMalformed)
 	case q != nil && q.cache.isDuplicate(d.Payload):
-		e.repeat(&q.cache, d, maxDuplicates)
+		e.repeat(sa, &q.cache, d, maxDuplicates)
 	case q != nil && q.state == quickAwaitMessage3:
 		e.quickMode3(q, d, h)
 	case q != nil:
@@ -248,7 +248,7 @@ func (q *quickMode) expire(e *Engine) {
 		e.dropQuickMode(q, "Quick Mode timed out")
 		return
 	}
-	e.out.Send = append(e.out.Send, q.cache.reply)
+	e.send(q.sa, q.cache.reply)
 	q.pause = min(2*q.pause, retransmitMax)
 	e.timers.set(&q.timer, earliest(e.now.Add(q.pause), q.deadline))
 }

@@ -136,6 +136,28 @@ func TestNATRebinding(t *testing.T) {
 	w.quick(m, 2)
 	want(t, w.client().ID, id, "the same client")
 	want(t, w.client().Remote, p.Addr, "at its new port")
+
+	// It moves in the middle of a Quick Mode: the SA towards the client goes to where it is.
+	q := m.QuickMode(3)
+	w.ok(q.TakeMessage2(w.ask(p, q.Message1(), "message 2")))
+	p.Addr = netip.AddrPortFrom(p.Addr.Addr(), 50002)
+	w.say(p, q.Message3())
+	want(t, w.outbound[w.inbound[q.Theirs].Child].Remote, p.Addr, "the outbound SA")
+	want(t, len(eventsOf[ikev1.ClientMoved](w)), 2, "the owner is told to move the inbound SA")
+	q = m.QuickMode(4)
+	w.ok(q.TakeMessage2(w.ask(p, q.Message1(), "message 2")))
+	p.Addr = netip.AddrPortFrom(p.Addr.Addr(), 50003)
+	w.absorb(w.engine.Moved(w.now, id, p.Addr)) // its ESP tells
+	w.elapse(2 * time.Second)
+	want(t, w.one(p, w.take(), "message 2 again") != nil, true, "message 2 is repeated to where the client is")
+	w.say(p, q.Message3())
+	want(t, w.outbound[w.inbound[q.Theirs].Child].Remote, p.Addr, "the outbound SA")
+
+	late := *p
+	late.Addr, late.Server, late.Encapsulated = netip.MustParseAddrPort("198.51.0.1:64916"), netip.MustParseAddrPort("203.0.113.1:500"), false
+	w.say(&late, m.Informational(m.InitialContact()))
+	want(t, w.client().Remote, p.Addr, "what comes to port 500 moves nobody back")
+
 	// A Main Mode that begins at the new port is the same client's, one at the old port would be another's.
 	p2 := *p
 	w.connect(&p2)

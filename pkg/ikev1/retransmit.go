@@ -17,7 +17,7 @@ const (
 type exchangeCache struct {
 	request [sha256.Size]byte
 	taken   bool
-	reply   Datagram
+	reply   []byte
 	repeats int
 }
 
@@ -31,12 +31,13 @@ func (c *exchangeCache) isDuplicate(payload []byte) bool {
 	return c.taken && sha256.Sum256(payload) == c.request
 }
 
-// repeat answers a duplicate: with the same octets as the first time, and at most so many times.
-func (e *Engine) repeat(c *exchangeCache, d Datagram, most int) {
-	if c.reply.Payload == nil || c.repeats >= most {
+// repeat answers a duplicate: with the same octets as the first time, and at most so many times. It goes to
+// where the peer is known to be.
+func (e *Engine) repeat(sa *isakmpSA, c *exchangeCache, d Datagram, most int) {
+	if c.reply == nil || c.repeats >= most {
 		e.drop(d, DropDuplicate)
 		return
 	}
 	c.repeats++
-	e.out.Send = append(e.out.Send, c.reply)
+	e.send(sa, c.reply)
 }
