@@ -66,7 +66,6 @@ type Concentrator struct {
 	// nextClient is not after the earliest deadline of all clients; see touch.
 	nextClient time.Time
 	started    time.Time
-	stopping   bool // the farewells are said: what arrives is ignored
 	counters   *counters
 }
 
@@ -148,9 +147,6 @@ func (c *Concentrator) guard(f func()) {
 // HandleIKE hands an IKE datagram to the loop. It may be called from any goroutine and never blocks.
 func (c *Concentrator) HandleIKE(d udp.Datagram) {
 	c.deliver(func() {
-		if c.stopping {
-			return
-		}
 		now := time.Now()
 		c.counters.ikeReceived++
 		c.applyIKE(now, c.IKE.Handle(now, ikev1.Datagram(d)))
@@ -160,9 +156,6 @@ func (c *Concentrator) HandleIKE(d udp.Datagram) {
 // HandleL2TP hands an L2TP datagram that came to slot port to the loop, like HandleIKE.
 func (c *Concentrator) HandleL2TP(d l2tp.Datagram) {
 	c.deliver(func() {
-		if c.stopping {
-			return
-		}
 		now := time.Now()
 		c.counters.l2tpReceived++
 		cl := c.ports[slot.Port(d.Tunnel)]

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp/l2tptest"
 	"github.com/l2tpctl/l2tpctl/pkg/pppd"
 )
 
@@ -215,6 +218,36 @@ func TestOperatorClosesSessionThatComesUp(t *testing.T) {
 			t.Errorf("%d sessions are closing, the one is %q", n, b.stateOf(s))
 		}
 		b.before(terminateWait, "it is killed", func() bool { return b.m.counts() == counts{} })
+	})
+}
+
+// A request that was under way when its client went finds nobody: neither while the slot is being given back, nor afterwards.
+func TestRequestOfClientThatHasGone(t *testing.T) {
+	play(t, 31, func(t *testing.T, b *bench) {
+		s := b.connected(1)
+		lac := l2tptest.LAC{Tunnel: 999, Window: 4, Calls: 1}
+		lac.Start(time.Now())
+		late := l2tp.Datagram{Tunnel: 0x4000, Remote: netip.MustParseAddrPort("198.51.100.1:1701"), Payload: lac.Take()[0]}
+		b.m.latency = time.Second
+		s.deleteESP()
+		time.Sleep(b.delay)
+		s.deleteISAKMP()
+		time.Sleep(b.delay)
+		for _, state := range []string{"being closed", "closed"} {
+			b.c.HandleL2TP(late)
+			b.on(func() {
+				if n := len(b.c.L2TP.Tunnels()); n != 0 {
+					t.Errorf("the client is %s and has %d tunnels", state, n)
+				}
+			})
+			time.Sleep(10 * time.Second)
+			b.want("the client has gone", counts{})
+		}
+		b.on(func() {
+			if n := b.c.counters.l2tp[dropNoClient]; n != 2 {
+				t.Errorf("%d messages counted", n)
+			}
+		})
 	})
 }
 

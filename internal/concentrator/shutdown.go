@@ -25,7 +25,6 @@ func (c *Concentrator) shutdown() error {
 	}
 	c.drain(now.Add(c.opt.TerminateWait), func() bool { return len(c.byNAS) == 0 })
 
-	c.stopping = true // from now on nobody is heard, or a new client could come
 	now = time.Now()
 	c.applyL2TP(now, c.L2TP.Shutdown(now))
 	c.applyIKE(now, c.IKE.Shutdown(now))
