@@ -23,7 +23,9 @@ type Config struct {
 	SetupTimeout time.Duration // SCCRQ to SCCCN, and ICRQ to ICCN; default 30 s
 	IdleTimeout  time.Duration // life of a tunnel without sessions; default 60 s; negative: no limit
 
-	MaxSessionsPerTunnel int // calls at a time in one tunnel, 1 to 1024; default 4
+	MaxSessionsPerTunnel int // calls at a time in one tunnel, those included whose end is not reported yet, 1 to 1024; default 4
+	CallsPerMinute       int // calls that are accepted in one slot within a minute, 1 to 10,000; default 30
+	TunnelsPerMinute     int // tunnels that are set up in one slot within a minute, one replacing the other, 1 to 10,000; default 30
 	MaxQueuedMessages    int // messages waiting for the peer's acknowledgement before it is given up, 4 to 1024; default 32
 }
 
@@ -41,6 +43,8 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.SetupTimeout, 30*time.Second)
 	setDefault(&c.IdleTimeout, 60*time.Second)
 	setDefault(&c.MaxSessionsPerTunnel, 4)
+	setDefault(&c.CallsPerMinute, 30)
+	setDefault(&c.TunnelsPerMinute, 30)
 	setDefault(&c.MaxQueuedMessages, 32)
 	return c, errors.Join(
 		inRange("length of HostName", len(c.HostName), 1, 255),
@@ -52,6 +56,8 @@ func (c Config) withDefaults() (Config, error) {
 		inRange("AckDelay in ms", c.AckDelay.Milliseconds(), 1, 1000),
 		inRange("SetupTimeout in ms", c.SetupTimeout.Milliseconds(), 100, 600_000),
 		inRange("MaxSessionsPerTunnel", c.MaxSessionsPerTunnel, 1, 1024),
+		inRange("CallsPerMinute", c.CallsPerMinute, 1, 10_000),
+		inRange("TunnelsPerMinute", c.TunnelsPerMinute, 1, 10_000),
 		inRange("MaxQueuedMessages", c.MaxQueuedMessages, 4, 1024),
 	)
 }

@@ -21,5 +21,8 @@ const (
 	DropClosed         DropReason = "closed"          // the tunnel is closed and only acknowledges
 	DropStale          DropReason = "stale"           // belongs to the tunnel that this one replaced
 	DropUnsendable     DropReason = "unsendable"      // ours, too long; names are checked by New, so it means a defect
+	DropManyCalls      DropReason = "many-calls"      // ICRQ beyond Config.CallsPerMinute; answered with CDN
+	DropManyTunnels    DropReason = "many-tunnels"    // SCCRQ beyond Config.TunnelsPerMinute; not answered
+	DropRefusing       DropReason = "refusing"        // ICRQ, answered with CDN, or SCCRQ, not answered, after Engine.Refuse
 	DropNoFirstType    DropReason = "no-message-type" // the first AVP is not the Message Type
 )

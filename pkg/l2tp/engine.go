@@ -109,6 +109,12 @@ func (e *Engine) Complete(now time.Time, id ActionID, err error) Output {
 	return st.out
 }
 
+// Refuse makes a tunnel refuse new calls, with CDN, and its replacement by another, while the owner ends the PPP engines in it. It
+// does nothing if there is no tunnel.
+func (e *Engine) Refuse(now time.Time, slot uint16) Output {
+	return e.command(now, slot, func(_ *step, t *tunnel) { t.refusing = true })
+}
+
 // CloseTunnel ends a tunnel and its sessions with StopCCN, whose Result Code is result. It does nothing if there is none.
 func (e *Engine) CloseTunnel(now time.Time, slot uint16, result Result) Output {
 	return e.command(now, slot, func(st *step, t *tunnel) {

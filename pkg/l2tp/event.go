@@ -62,7 +62,8 @@ type ChallengeIgnored struct {
 	Remote netip.AddrPort
 }
 
-// CallRefused reports an ICRQ or OCRQ that was answered with CDN and left no state.
+// CallRefused reports an ICRQ or OCRQ that was answered with CDN and left no state. Calls beyond
+// Config.CallsPerMinute, and those after Engine.Refuse, are reported as Dropped instead.
 type CallRefused struct {
 	Tunnel      uint16
 	PeerSession uint16

@@ -42,7 +42,12 @@ type session struct {
 // callRequested handles ICRQ.
 func (st *step) callRequested(t *tunnel, b *wire.Body) {
 	peer := b.AssignedSessionID
-	if len(t.sessions) >= st.e.cfg.MaxSessionsPerTunnel {
+	if t.refusing {
+		st.dropCall(t, peer, Result{Code: CDNAdministrative}, DropRefusing)
+		return
+	}
+	// A session that was ended counts until its kernel object is gone, or ICRQ and CDN in turn would make objects without limit.
+	if len(t.sessions)+t.leaving >= st.e.cfg.MaxSessionsPerTunnel {
 		st.refuseCall(t, peer, Result{Code: CDNTemporary}, "too many sessions in the tunnel")
 		return
 	}
@@ -51,6 +56,11 @@ func (st *step) callRequested(t *tunnel, b *wire.Body) {
 			st.refuseCall(t, peer, Result{Code: CDNError, Error: ErrorSession}, "the peer's session id is in use")
 			return
 		}
+	}
+	// For each call the owner starts a process, before any user has proved who he is.
+	if !t.slot.calls.take(st.now, st.e.cfg.CallsPerMinute) {
+		st.dropCall(t, peer, Result{Code: CDNTemporary}, DropManyCalls)
+		return
 	}
 	id, ok := st.e.ids.draw(t)
 	if !ok {
@@ -108,6 +118,13 @@ func (st *step) closeSession(c *session, result Result, reason string) {
 func (st *step) refuseCall(t *tunnel, peer uint16, result Result, reason string) {
 	id, _ := st.e.ids.draw(t)
 	st.event(CallRefused{Tunnel: t.slot.id, PeerSession: peer, Reason: reason, Result: result})
+	st.disconnect(t, id, peer, result)
+}
+
+// dropCall answers a request for a call that leaves no state, and of which there may be many.
+func (st *step) dropCall(t *tunnel, peer uint16, result Result, reason DropReason) {
+	id, _ := st.e.ids.draw(t)
+	st.event(Dropped{Tunnel: t.slot.id, Remote: t.remote, Reason: reason})
 	st.disconnect(t, id, peer, result)
 }
 

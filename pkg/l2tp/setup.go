@@ -34,6 +34,15 @@ func (st *step) setup(d Datagram, m wire.Message, fault error) {
 		return
 	}
 
+	if s.tunnel != nil && s.tunnel.refusing && s.tunnel.state < tunnelClosing {
+		st.drop(d, DropRefusing) // the peer asks again, and is heard once the old tunnel is closed
+		return
+	}
+	if !s.tunnels.take(st.now, st.e.cfg.TunnelsPerMinute) {
+		st.drop(d, DropManyTunnels)
+		return
+	}
+
 	t := st.newTunnel(s, d, &b)
 	if old := s.tunnel; old != nil {
 		st.endTunnel(old, ending{reason: "replaced by a new connection of the peer", byPeer: true})

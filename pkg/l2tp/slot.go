@@ -10,8 +10,10 @@ type slot struct {
 	id     uint16
 	tunnel *tunnel // the newest; nil once it is forgotten
 	owner  *tunnel // whose kernel tunnel has the number now; may be a predecessor of tunnel
-	next   time.Time
-	index  int // in the schedule; -1: not there
+	// calls and tunnels are what was accepted of late. They belong to the slot: a peer that replaces its tunnel gets no new ones.
+	calls, tunnels budget
+	next           time.Time
+	index          int // in the schedule; -1: not there
 }
 
 // schedule is a heap of the slots that wait for a time.

@@ -39,6 +39,8 @@ type tunnel struct {
 	sessions map[uint16]*session
 	leaving  int // ended sessions whose kernel objects are not gone
 
+	refusing bool // the owner is ending it: no new calls
+
 	request  []byte // the SCCRQ datagram, to know it again
 	replaced uint16 // peer's id of the tunnel that this one replaced; 0: none
 
