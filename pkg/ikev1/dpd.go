@@ -71,43 +71,45 @@ func (e *Engine) checkPeer(sa *isakmpSA) {
 	e.inform(sa, sa.dpdNotify(wire.NotifyRUThere, binary.BigEndian.AppendUint32(nil, dpd.sequence)))
 }
 
-// peerAsks answers an R-U-THERE, unless its number is from the past.
-func (e *Engine) peerAsks(sa *isakmpSA, d Datagram, n wire.Notification) {
-	if !bytes.Equal(n.SPI, sa.name.spi()) || len(n.Data) != 4 {
-		e.drop(d, DropMalformed)
-		return
+// isDPD says whether n is part of RFC 3706.
+func isDPD(n wire.Notification) bool {
+	return n.Kind == wire.NotifyRUThere || n.Kind == wire.NotifyRUThereAck
+}
+
+// checkSequence says whether a notification is new, if it is one of DPD: a question with a higher number than all before, or the answer to
+// our latest question, which has none yet. Otherwise it returns why the message is to be dropped, or no reason if that was a repeated
+// question, which it has answered.
+func (e *Engine) checkSequence(sa *isakmpSA, n wire.Notification) (DropReason, bool) {
+	if !isDPD(n) {
+		return "", true
+	}
+	if len(n.Data) != 4 || n.Kind == wire.NotifyRUThere && !bytes.Equal(n.SPI, sa.name.spi()) {
+		return DropMalformed, false
 	}
 	dpd, sequence := &sa.dpd, binary.BigEndian.Uint32(n.Data)
-	if dpd.peerAsked && int32(sequence-dpd.peerSequence) < 0 {
-		e.drop(d, DropSequence)
-		return
+	if n.Kind == wire.NotifyRUThereAck {
+		return DropSequence, !dpd.asked.IsZero() && sequence == dpd.sequence
 	}
-	dpd.peerAsked, dpd.peerSequence, dpd.repeats = true, sequence, 0
+	if dpd.peerAsked && sequence == dpd.peerSequence {
+		return e.answerAgain(sa, n), false
+	}
+	return DropSequence, !dpd.peerAsked || int32(sequence-dpd.peerSequence) > 0
+}
+
+// peerAsks answers a new R-U-THERE.
+func (e *Engine) peerAsks(sa *isakmpSA, n wire.Notification) {
+	sa.dpd.peerAsked, sa.dpd.peerSequence, sa.dpd.repeats = true, binary.BigEndian.Uint32(n.Data), 0
 	e.inform(sa, sa.dpdNotify(wire.NotifyRUThereAck, bytes.Clone(n.Data)))
 }
 
-// answerAgain answers a retransmitted R-U-THERE, a few times only; false: it is none, or not the latest.
-func (e *Engine) answerAgain(sa *isakmpSA, p payloads) bool {
-	body, ok := p.only(wire.PayloadNotification)
-	if !ok || len(p) != 2 {
-		return false
+// answerAgain answers a repeated R-U-THERE, a few times only: the answer may have been lost.
+func (e *Engine) answerAgain(sa *isakmpSA, n wire.Notification) DropReason {
+	if sa.dpd.repeats >= maxDuplicates {
+		return DropDuplicate
 	}
-	n, err := wire.ParseNotification(body)
-	if err != nil || n.Kind != wire.NotifyRUThere || len(n.Data) != 4 {
-		return false
-	}
-	dpd := &sa.dpd
-	if !dpd.peerAsked || binary.BigEndian.Uint32(n.Data) != dpd.peerSequence || dpd.repeats >= maxDuplicates {
-		return false
-	}
-	dpd.repeats++
+	sa.dpd.repeats++
 	e.inform(sa, sa.dpdNotify(wire.NotifyRUThereAck, bytes.Clone(n.Data)))
-	return true
-}
-
-// isStaleAnswer says whether n is an R-U-THERE-ACK that does not carry the number of our latest question.
-func (sa *isakmpSA) isStaleAnswer(n wire.Notification) bool {
-	return n.Kind == wire.NotifyRUThereAck && (len(n.Data) != 4 || binary.BigEndian.Uint32(n.Data) != sa.dpd.sequence)
+	return ""
 }
 
 // dpdNotify returns a DPD notification (RFC 3706 section 5.2).

@@ -32,10 +32,7 @@ func (e *Engine) handleInformational(d Datagram, h wire.Header) {
 		return
 	}
 	if sa.used(h.MessageID) {
-		// A question whose answer was lost is repeated as it was; nothing else has an answer.
-		if !e.answerAgain(sa, m.payloads) {
-			e.drop(d, DropDuplicate)
-		}
+		e.drop(d, DropDuplicate)
 		return
 	}
 	notifications, ok := readNotifications(m.payloads)
@@ -44,19 +41,24 @@ func (e *Engine) handleInformational(d Datagram, h wire.Header) {
 		e.drop(d, DropMalformed)
 		return
 	}
-	sa.use(h.MessageID)
-	if len(notifications) == 1 && sa.isStaleAnswer(notifications[0]) {
-		e.drop(d, DropSequence) // not even a sign of life: it may have been held back on its way
-		return
-	}
-	e.heard(sa, d)
 	contact := false
 	for _, n := range notifications {
-		switch n.Kind {
-		case wire.NotifyInitialContact:
-			contact = true
-		case wire.NotifyRUThere:
-			e.peerAsks(sa, d, n)
+		if reason, ok := e.checkSequence(sa, n); !ok {
+			// Not even a sign of life, or of where the peer is: it may have been held back on its way.
+			if reason != "" {
+				e.drop(d, reason)
+			}
+			return
+		}
+		contact = contact || n.Kind == wire.NotifyInitialContact
+	}
+	if len(m.payloads) != 2 || len(notifications) != 1 || !isDPD(notifications[0]) {
+		sa.theirIDs.add(h.MessageID)
+	}
+	e.heard(sa, d)
+	for _, n := range notifications {
+		if n.Kind == wire.NotifyRUThere {
+			e.peerAsks(sa, n)
 		}
 	}
 	if contact {
@@ -89,8 +91,13 @@ func hasInitialContact(p payloads) bool {
 }
 
 // initialContact removes what the client has forgotten: everything but sa and what was negotiated in it. It may arrive before or after
-// the first Quick Mode. Only this very client is meant (same addresses, port and identity).
+// the first Quick Mode, and counts once: nobody forgets everything twice. Only this very client is meant (same addresses, port and
+// identity).
 func (e *Engine) initialContact(sa *isakmpSA) {
+	if sa.contacted {
+		return
+	}
+	sa.contacted = true
 	const reason = "the client started anew (INITIAL-CONTACT)"
 	c := sa.client
 	for _, ch := range slices.Clone(c.children) {

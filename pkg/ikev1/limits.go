@@ -11,7 +11,7 @@ const (
 	maxOffer       = 4096 // octets of the SA payload of message 1, which has to be kept for HASH_I
 	maxBadMessage5 = 16   // attempts to authenticate a handshake
 	maxNotifies    = 20   // notifications of one message, as many deletes
-	maxUsedIDs     = 128  // message IDs that are remembered against replay
+	maxUsedIDs     = 256  // message IDs of the peer that are remembered against replay, as many of ours
 	answersPerSec  = 10   // error notifications and failure events of peers that are not authenticated, and of all that are
 
 	failuresPerMinute = 4 // failure events of one client

@@ -78,7 +78,7 @@ func (e *Engine) quickMode1(sa *isakmpSA, d Datagram, h wire.Header) {
 		e.drop(d, DropHash)
 		return
 	}
-	sa.use(h.MessageID)
+	sa.theirIDs.add(h.MessageID)
 	e.heard(sa, d)
 
 	offerBody, haveOffer := m.only(wire.PayloadSA)

@@ -2,6 +2,7 @@ package ikev1
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
@@ -47,11 +48,13 @@ type isakmpSA struct {
 	iv   []byte
 
 	// The rest belongs to an established SA.
-	client  *client
-	expires time.Time
-	quick   map[uint32]*quickMode
-	usedIDs []uint32
-	dpd     deadPeerDetection
+	client    *client
+	expires   time.Time
+	quick     map[uint32]*quickMode
+	theirIDs  idMemory // of exchanges of the peer, but for DPD, which its sequence numbers protect
+	ourIDs    idMemory // a message of ours must not count as one of the peer's when somebody sends it back
+	contacted bool     // INITIAL-CONTACT was acted on
+	dpd       deadPeerDetection
 }
 
 // newSA makes the SA that answers a message 1. It draws a cookie that is not zero and not in use.
@@ -142,23 +145,25 @@ func (e *Engine) rearm(sa *isakmpSA) {
 	}
 }
 
-// used says whether a message ID has been seen in sa, within the memory of it.
-func (sa *isakmpSA) used(id uint32) bool {
-	for _, u := range sa.usedIDs {
-		if u == id {
-			return true
-		}
-	}
-	return false
+// idMemory remembers the latest message IDs.
+type idMemory struct {
+	ids  []uint32
+	next int // where the next one goes once there are maxUsedIDs
 }
 
-// use remembers a message ID.
-func (sa *isakmpSA) use(id uint32) {
-	if len(sa.usedIDs) == maxUsedIDs {
-		sa.usedIDs = append(sa.usedIDs[:0], sa.usedIDs[1:]...)
+func (m *idMemory) has(id uint32) bool { return slices.Contains(m.ids, id) }
+
+func (m *idMemory) add(id uint32) {
+	if len(m.ids) < maxUsedIDs {
+		m.ids = append(m.ids, id)
+		return
 	}
-	sa.usedIDs = append(sa.usedIDs, id)
+	m.ids[m.next] = id
+	m.next = (m.next + 1) % maxUsedIDs
 }
+
+// used says whether a message ID has been seen in sa, within the memory of it.
+func (sa *isakmpSA) used(id uint32) bool { return sa.theirIDs.has(id) || sa.ourIDs.has(id) }
 
 // newMessageID draws the ID of an exchange that we begin.
 func (e *Engine) newMessageID(sa *isakmpSA) (uint32, error) {
@@ -169,7 +174,7 @@ func (e *Engine) newMessageID(sa *isakmpSA) (uint32, error) {
 		}
 		id := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 		if id != 0 && !sa.used(id) && sa.quick[id] == nil {
-			sa.use(id)
+			sa.ourIDs.add(id)
 			return id, nil
 		}
 	}
