@@ -14,6 +14,7 @@ type Backend interface {
 	Tunnels(ctx context.Context) ([]Tunnel, error)
 	Sessions(ctx context.Context) ([]Session, error)
 	SAs(ctx context.Context) ([]SA, error)
+	// Stats returns what can be had: counters that the kernel does not have are nil maps, not an error.
 	Stats(ctx context.Context) (Stats, error)
 	// CloseTunnel ends a tunnel, its sessions and its IPsec client. ErrNotFound if there is no such tunnel.
 	CloseTunnel(ctx context.Context, id uint16) error

@@ -44,7 +44,10 @@ func (m *memory) SAs(context.Context) ([]SA, error) {
 }
 
 func (m *memory) Stats(context.Context) (Stats, error) {
-	return Stats{Tunnels: 2, IKE: IKEStats{Drops: map[string]uint64{"cookie": 3}}}, m.fail
+	return Stats{
+		Tunnels: 2, IKE: IKEStats{Drops: map[string]uint64{"cookie": 3}},
+		Slots: SlotStats{Exhausted: 6}, Errors: ErrorStats{InboxFull: 1, Panics: 2, Send: 3, Kernel: 4, Runts: 5},
+	}, m.fail
 }
 
 func (m *memory) CloseTunnel(_ context.Context, id uint16) error {
@@ -130,6 +133,8 @@ func TestRoundTrip(t *testing.T) {
 	check("sas", len(sas), 1, err)
 	stats, err := c.Stats(ctx)
 	check("stats", stats.IKE.Drops, map[string]uint64{"cookie": 3}, err)
+	check("stats that the kernel does not have", stats.Steering == nil && stats.XfrmStat == nil, true, err)
+	check("errors", stats.Errors, ErrorStats{InboxFull: 1, Panics: 2, Send: 3, Kernel: 4, Runts: 5}, err)
 	version, err := c.Version(ctx)
 	check("version", version, Version{Version: "v1.2.3", Go: "go1.26"}, err)
 
@@ -163,6 +168,12 @@ func TestWire(t *testing.T) {
 		{"GET", "/v1/tunnels/16384", `404 {"error":"tunnel 16384: not found"}` + "\n"},
 		{"GET", "/v1/tunnels/70000", `400 {"error":"tunnel id \"70000\" is not a number from 1 to 65535"}` + "\n"},
 		{"DELETE", "/v1/sessions", `400 {"error":"the query has no user: DELETE /v1/sessions?user=NAME"}` + "\n"},
+		{"GET", "/v1/stats", `200 {"uptime_seconds":0,"tunnels":2,"sessions":0,"goroutines":0,` +
+			`"ike":{"clients":0,"half_open":0,"received":0,"sent":0,"established":0,"failed":0,"children":0,"drops":{"cookie":3}},` +
+			`"l2tp":{"received":0,"sent":0,"tunnels_up":0,"tunnels_down":0,"sessions_up":0,"sessions_down":0,"drops":null},` +
+			`"ppp":{"processes":0,"authenticated":0,"rejected":0,"pool_free":0,"pool_used":0},` +
+			`"slots":{"used":0,"resting":0,"free":0,"exhausted":6},` +
+			`"errors":{"inbox_full":1,"panics":2,"send":3,"kernel":4,"runts":5},"steering":null,"xfrm_stat":null}` + "\n"},
 		{"POST", "/v1/tunnels", `404 {"error":"no such endpoint: POST /v1/tunnels"}` + "\n"},
 		{"GET", "/", `404 {"error":"no such endpoint: GET /"}` + "\n"},
 	} {

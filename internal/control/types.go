@@ -84,8 +84,18 @@ type Stats struct {
 	L2TP          L2TPStats         `json:"l2tp"`
 	PPP           PPPStats          `json:"ppp"`
 	Slots         SlotStats         `json:"slots"`
-	Steering      map[string]uint64 `json:"steering"`  // packets by rule of the nftables table
-	XfrmStat      map[string]uint64 `json:"xfrm_stat"` // /proc/net/xfrm_stat; of this network namespace, ours or not
+	Errors        ErrorStats        `json:"errors"`
+	Steering      map[string]uint64 `json:"steering"`  // packets by rule of the nftables table; null if it could not be read
+	XfrmStat      map[string]uint64 `json:"xfrm_stat"` // /proc/net/xfrm_stat; of this network namespace, ours or not; null if the kernel has none
+}
+
+// ErrorStats counts what should not happen, or not often.
+type ErrorStats struct {
+	InboxFull uint64 `json:"inbox_full"` // received messages that were dropped because the daemon was busy
+	Panics    uint64 `json:"panics"`     // defects that one event ran into; the daemon went on
+	Send      uint64 `json:"send"`       // messages that could not be sent
+	Kernel    uint64 `json:"kernel"`     // operations on SAs, tunnels and sessions that the kernel refused
+	Runts     uint64 `json:"runts"`      // datagrams to the IKE ports that were no IKE, and ones that could not be answered
 }
 
 // IKEStats counts IKE messages and exchanges.
@@ -120,11 +130,12 @@ type PPPStats struct {
 	PoolUsed      int    `json:"pool_used"` // now; addresses
 }
 
-// SlotStats is the use of the block of ports, now.
+// SlotStats is the use of the block of ports, now, and how often there was none.
 type SlotStats struct {
-	Used    int `json:"used"`
-	Resting int `json:"resting"` // given back a moment ago
-	Free    int `json:"free"`
+	Used      int    `json:"used"`
+	Resting   int    `json:"resting"` // given back a moment ago
+	Free      int    `json:"free"`
+	Exhausted uint64 `json:"exhausted"` // clients that were refused for want of a slot
 }
 
 // The values of Finding.Status.
