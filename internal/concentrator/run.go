@@ -85,7 +85,7 @@ func prepareKernel(ctx context.Context, table steering.Config, log *zap.Logger) 
 	findings := doctor.Check(ctx, doctor.Options{Steering: table, DaemonRunning: true})
 	for _, f := range findings {
 		if f.Status == doctor.Warn {
-			log.Warn("doctor: "+f.Detail, zap.String("check", f.Name), zap.String("fix", f.Fix))
+			log.Warn("doctor: "+f.Name+": "+f.Detail, zap.String("fix", f.Fix))
 		}
 	}
 	return doctor.Required(findings)
