@@ -49,6 +49,9 @@ type espKeys struct {
 	asked, lent bool
 }
 
+// agreed says that both sides have the keys: message 3 has come.
+func (ch *child) agreed() bool { return ch.state == childOutbound || ch.state == childEstablished }
+
 // zero overwrites the keys unless they are in use.
 func (k *espKeys) zero() {
 	if !k.lent {
@@ -100,6 +103,7 @@ func (ch *child) sa(spi uint32, k espKeys) ChildSA {
 // installOutbound asks for the outbound SA. The child lives from now on, since the client uses it from now on.
 func (e *Engine) installOutbound(ch *child) {
 	ch.state = childOutbound
+	e.timers.set(&ch.client.wait.timer, time.Time{})
 	ch.out.asked, ch.out.lent = true, true
 	ch.expires = e.now.Add(ch.lifetime)
 	e.timers.set(&ch.timer, ch.expires)
@@ -157,6 +161,9 @@ func (e *Engine) removeChild(ch *child, reason string, byPeer bool) {
 	ch.out.zero()
 	if was == childEstablished {
 		e.emit(ChildClosed{Client: c.id, Child: ch.id, SPIIn: ch.spiIn, SPIOut: ch.spiOut, Reason: reason, ByPeer: byPeer})
+	}
+	if was != childLarval {
+		e.awaitChild(c)
 	}
 	if !ch.in.asked {
 		return

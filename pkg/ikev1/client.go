@@ -26,6 +26,7 @@ type client struct {
 	natHere      bool // there is a NAT in front of us
 	keepalive    timer
 	failures     limiter
+	wait         childWait
 
 	// sas are the established ISAKMP SAs, oldest first. children include those that are not established yet, oldest first.
 	sas      []*isakmpSA
@@ -39,9 +40,19 @@ func (e *Engine) newClient(key clientKey, identity string) *client {
 	e.lastClient++
 	c := &client{id: e.lastClient, key: key, identity: identity, established: e.now}
 	c.keepalive.owner = c
+	c.wait.owner, c.wait.client = &c.wait, c
 	e.clients[c.id] = c
 	e.byKey[key] = c
+	e.countClient(key, 1)
 	return c
+}
+
+// countClient notes that a client has come to the address of key, or gone from it.
+func (e *Engine) countClient(key clientKey, n int) {
+	host := hostOf(key.remote.Addr())
+	if e.perHost[host] += n; e.perHost[host] == 0 {
+		delete(e.perHost, host)
+	}
 }
 
 // newest returns the newest ISAKMP SA, nil for none.
@@ -69,7 +80,9 @@ func (e *Engine) reap(c *client, reason string) {
 		return
 	}
 	e.timers.set(&c.keepalive, time.Time{})
+	e.timers.set(&c.wait.timer, time.Time{})
 	delete(e.clients, c.id)
+	e.countClient(c.key, -1)
 	if e.byKey[c.key] == c {
 		delete(e.byKey, c.key)
 	}
@@ -120,6 +133,8 @@ func (e *Engine) relocate(c *client, d Datagram) {
 		return
 	}
 	delete(e.byKey, c.key)
+	e.countClient(c.key, -1)
+	e.countClient(key, 1)
 	c.key = key
 	e.byKey[key] = c
 	c.local, c.encapsulated = d.Local, d.Encapsulated

@@ -16,6 +16,10 @@ const (
 	DefaultDPDInterval     = 30 * time.Second
 	DefaultDPDTimeout      = 150 * time.Second
 	DefaultMaxChildren     = 8
+
+	DefaultMaxClients        = 16384 + 1024 // a block of slots, and those who have no child yet
+	DefaultMaxClientsPerAddr = 1024
+	DefaultChildWait         = 60 * time.Second
 )
 
 // Config says what the engine accepts. Only PSK is required; the zero value of every other field is its default.
@@ -47,6 +51,16 @@ type Config struct {
 
 	// MaxChildren bounds the pairs of ESP SAs of one client; beyond it the oldest is deleted.
 	MaxChildren int
+
+	// MaxClients bounds the clients, MaxClientsPerAddr those of one IPv4 address or IPv6 /64: a client is told from another by
+	// the identity that it chooses, so one that knows the key could be any number. The default is meant to let pass a
+	// large office behind one address; a carrier-grade NAT with more subscribers than that needs a higher one.
+	MaxClients        int
+	MaxClientsPerAddr int
+
+	// ChildWait is how long a client may be without a child, after phase 1 or after the end of its last one, before it is
+	// closed; negative: for ever.
+	ChildWait time.Duration
 }
 
 // withDefaults returns a copy in which every field has a usable value.
@@ -86,6 +100,11 @@ func (c Config) withDefaults() (Config, error) {
 	c.HalfOpenTimeout = defaulted(c.HalfOpenTimeout, DefaultHalfOpenTimeout)
 	c.MaxChildren = defaulted(c.MaxChildren, DefaultMaxChildren)
 	c.DPDTimeout = defaulted(c.DPDTimeout, DefaultDPDTimeout)
+	c.MaxClients = defaulted(c.MaxClients, DefaultMaxClients)
+	c.MaxClientsPerAddr = defaulted(c.MaxClientsPerAddr, DefaultMaxClientsPerAddr)
+	if c.ChildWait == 0 {
+		c.ChildWait = DefaultChildWait
+	}
 	if c.DPDInterval == 0 {
 		c.DPDInterval = DefaultDPDInterval
 	}

@@ -30,6 +30,7 @@ type Engine struct {
 	halfOpen  halfOpenTable
 	clients   map[ClientID]*client
 	byKey     map[clientKey]*client
+	perHost   map[netip.Prefix]int // clients
 	spis      map[uint32]*child
 	pending   map[ActionID]pendingAction
 	timers    timerHeap
@@ -74,6 +75,7 @@ func New(cfg Config, rand io.Reader) (*Engine, error) {
 		halfOpen:  newHalfOpenTable(),
 		clients:   make(map[ClientID]*client),
 		byKey:     make(map[clientKey]*client),
+		perHost:   make(map[netip.Prefix]int),
 		spis:      make(map[uint32]*child),
 		pending:   make(map[ActionID]pendingAction),
 	}, nil

@@ -117,19 +117,21 @@ const (
 
 	DropHalfOpenPerNetwork DropReason = "half_open_per_network" // too many handshakes under way from this network
 
-	DropNoPSK          DropReason = "no_psk"         // no pre-shared key for this peer
-	DropNoProposal     DropReason = "no_proposal"    // nothing in common
-	DropUnencrypted    DropReason = "unencrypted"    // in the clear where only encrypted messages count
-	DropHash           DropReason = "hash"           // the HASH payload is missing or wrong
-	DropAuthentication DropReason = "authentication" // Main Mode message 5 does not prove the pre-shared key
-	DropIdentities     DropReason = "identities"     // a Quick Mode for other traffic than L2TP
-	DropKeyExchange    DropReason = "key_exchange"   // the Diffie-Hellman computation failed
-	DropInstall        DropReason = "install"        // an SA could not be installed, so its Quick Mode is given up
-	DropTimeout        DropReason = "timeout"        // the next message of an exchange did not arrive, so it is given up
-	DropExchangeLimit  DropReason = "exchange_limit" // too many Quick Modes at a time
-	DropSequence       DropReason = "sequence"       // a DPD message with a sequence number from the past, or not ours
-	DropShuttingDown   DropReason = "shutting_down"  // the server is about to end
-	DropInternal       DropReason = "internal"       // the source of randomness failed
+	DropNoPSK             DropReason = "no_psk"               // no pre-shared key for this peer
+	DropNoProposal        DropReason = "no_proposal"          // nothing in common
+	DropUnencrypted       DropReason = "unencrypted"          // in the clear where only encrypted messages count
+	DropHash              DropReason = "hash"                 // the HASH payload is missing or wrong
+	DropAuthentication    DropReason = "authentication"       // Main Mode message 5 does not prove the pre-shared key
+	DropMaxClients        DropReason = "max_clients"          // authenticated, but there are too many clients
+	DropMaxClientsPerAddr DropReason = "max_clients_per_addr" // authenticated, but there are too many clients at this address
+	DropIdentities        DropReason = "identities"           // a Quick Mode for other traffic than L2TP
+	DropKeyExchange       DropReason = "key_exchange"         // the Diffie-Hellman computation failed
+	DropInstall           DropReason = "install"              // an SA could not be installed, so its Quick Mode is given up
+	DropTimeout           DropReason = "timeout"              // the next message of an exchange did not arrive, so it is given up
+	DropExchangeLimit     DropReason = "exchange_limit"       // too many Quick Modes at a time
+	DropSequence          DropReason = "sequence"             // a DPD message with a sequence number from the past, or not ours
+	DropShuttingDown      DropReason = "shutting_down"        // the server is about to end
+	DropInternal          DropReason = "internal"             // the source of randomness failed
 )
 
 func (Phase1Established) isEvent() {}

@@ -46,7 +46,7 @@ func at(p *ikev1test.Peer, addr string) *ikev1test.Peer {
 }
 
 func TestHalfOpenPerAddress(t *testing.T) {
-	w := newWorld(t, func(c *ikev1.Config) { c.HalfOpenPerAddr = 3 })
+	w := newWorld(t, func(c *ikev1.Config) { c.HalfOpenPerAddr, c.ChildWait = 3, -1 })
 	// A stranger sends messages 1 in the name of somebody else, who comes in nevertheless.
 	for n := range uint64(100) {
 		p := at(newPeer(1000+n), "192.0.2.1")
@@ -83,7 +83,7 @@ func TestHalfOpenOrigins(t *testing.T) {
 		{"IPv6 network", "2001:db8:1:%x::1", "2001:db8:2:%x::1", 8, ikev1.DropHalfOpenPerNetwork},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t, func(c *ikev1.Config) { c.HalfOpenPerAddr = 2 })
+			w := newWorld(t, func(c *ikev1.Config) { c.HalfOpenPerAddr, c.ChildWait = 2, -1 })
 			for n := range 20 {
 				p := at(newPeer(uint64(n)), fmt.Sprintf(c.one, n+1))
 				if n < c.most {
@@ -100,7 +100,7 @@ func TestHalfOpenOrigins(t *testing.T) {
 }
 
 func TestHalfOpenMax(t *testing.T) {
-	w := newWorld(t, func(c *ikev1.Config) { c.HalfOpenMax = 10 })
+	w := newWorld(t, func(c *ikev1.Config) { c.HalfOpenMax, c.ChildWait = 10, -1 })
 	proved := w.greet(newPeer(1)) // has sent message 3, so its address is real
 	for n := range uint64(5000) {
 		p := newPeer(1000 + n)

@@ -249,6 +249,10 @@ func (e *Engine) mainMode5(sa *isakmpSA, d Datagram, h wire.Header) {
 		})
 		return
 	}
+	key := clientKey{local: d.Local.Addr(), remote: d.Remote, identity: string(id.AppendBody(nil))}
+	if !e.admitClient(sa, key) {
+		return
+	}
 
 	e.halfOpen.remove(sa)
 	// The client is where message 5 came from: it floats to port 4500 with it (RFC 3947 section 4).
@@ -268,7 +272,7 @@ func (e *Engine) mainMode5(sa *isakmpSA, d Datagram, h wire.Header) {
 	sa.dpd.heard = e.now
 	sa.cache.take(d.Payload)
 	sa.cache.reply = e.send(sa, message)
-	e.adopt(sa, id)
+	e.adopt(sa, key, id.String())
 	if hasInitialContact(p) {
 		e.initialContact(sa)
 	}
@@ -311,32 +315,6 @@ func (sa *isakmpSA) authenticate(d Datagram, h wire.Header) (id wire.ID, p paylo
 // header returns the header of a Main Mode message of ours.
 func (sa *isakmpSA) header() wire.Header {
 	return wire.Header{InitiatorCookie: sa.name.i, ResponderCookie: sa.name.r, Exchange: wire.ExchangeMain}
-}
-
-// adopt gives an SA that has just been authenticated to its client, which may be a new one.
-func (e *Engine) adopt(sa *isakmpSA, id wire.ID) {
-	key := clientKey{local: sa.local.Addr(), remote: sa.remote, identity: string(id.AppendBody(nil))}
-	c := e.byKey[key]
-	rekey := c != nil
-	if !rekey {
-		c = e.newClient(key, id.String())
-	}
-	c.local, c.encapsulated, c.natHere = sa.local, sa.encapsulated, sa.peer.natHere
-	e.keepNAT(c)
-	c.vendorKind, c.ikeProposal = sa.peer.kind, sa.proposal.String()
-	c.sas = append(c.sas, sa)
-	sa.client = c
-	e.emit(Phase1Established{
-		Client: c.id, Local: sa.local, Remote: sa.remote, Encapsulated: sa.encapsulated,
-		Identity: c.identity, Proposal: c.ikeProposal, VendorKind: c.vendorKind, Rekey: rekey,
-	})
-	for _, old := range c.sas[:len(c.sas)-1] {
-		e.rearm(old) // dead peer detection is the newest SA's from now on
-	}
-	if len(c.sas) > maxSAs {
-		e.deleteSA(c.sas[0], "too many ISAKMP SAs")
-	}
-	e.rearm(sa)
 }
 
 // nonZero returns the number in b, or 1 instead of 0.

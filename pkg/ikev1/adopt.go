@@ -1,0 +1,66 @@
+package ikev1
+
+import (
+	"fmt"
+	"slices"
+)
+
+// admitClient says whether the client of a handshake that is authenticated may be one more; otherwise the handshake ends.
+func (e *Engine) admitClient(sa *isakmpSA, key clientKey) bool {
+	switch {
+	case e.byKey[key] != nil:
+		return true
+	case e.perHost[hostOf(key.remote.Addr())] >= e.cfg.MaxClientsPerAddr:
+		e.failHandshake(sa, DropMaxClientsPerAddr, fmt.Sprintf("there are %d clients at %s already", e.cfg.MaxClientsPerAddr, key.remote.Addr()),
+			"raise the limit of clients for each address if that many are really behind one NAT")
+		return false
+	case len(e.clients) >= e.cfg.MaxClients:
+		e.failHandshake(sa, DropMaxClients, fmt.Sprintf("there are %d clients already", e.cfg.MaxClients), "raise the limit of clients")
+		return false
+	}
+	return true
+}
+
+// adopt gives an SA that has just been authenticated to its client, which may be a new one.
+func (e *Engine) adopt(sa *isakmpSA, key clientKey, identity string) {
+	c := e.byKey[key]
+	rekey := c != nil
+	if !rekey {
+		c = e.newClient(key, identity)
+	}
+	c.local, c.encapsulated, c.natHere = sa.local, sa.encapsulated, sa.peer.natHere
+	e.keepNAT(c)
+	c.vendorKind, c.ikeProposal = sa.peer.kind, sa.proposal.String()
+	c.sas = append(c.sas, sa)
+	sa.client = c
+	e.emit(Phase1Established{
+		Client: c.id, Local: sa.local, Remote: sa.remote, Encapsulated: sa.encapsulated,
+		Identity: c.identity, Proposal: c.ikeProposal, VendorKind: c.vendorKind, Rekey: rekey,
+	})
+	for _, old := range c.sas[:len(c.sas)-1] {
+		e.rearm(old) // dead peer detection is the newest SA's from now on
+	}
+	if len(c.sas) > maxSAs {
+		e.deleteSA(c.sas[0], "too many ISAKMP SAs")
+	}
+	e.rearm(sa)
+	e.awaitChild(c)
+}
+
+// childWait is the timer of a client that has no child.
+type childWait struct {
+	timer
+	client *client
+}
+
+// awaitChild gives c its time to get a child, if it has none.
+func (e *Engine) awaitChild(c *client) {
+	if e.cfg.ChildWait > 0 && e.clients[c.id] == c && !slices.ContainsFunc(c.children, (*child).agreed) {
+		e.timers.set(&c.wait.timer, e.now.Add(e.cfg.ChildWait))
+	}
+}
+
+// expire implements expirer: c had its time.
+func (w *childWait) expire(e *Engine) {
+	e.closeClient(w.client, fmt.Sprintf("no child SA for %v", e.cfg.ChildWait), true)
+}
