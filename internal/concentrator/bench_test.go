@@ -67,7 +67,7 @@ func newBench(t *testing.T, seed uint64, adjust ...func(*bench, *Options)) *benc
 		Block: slot.Block{Tag: 0x1701, Base: 0x4000, Mask: 0xfff0}, SlotRest: slotRest, TunnelWait: tunnelWait, TerminateWait: terminateWait,
 		PPP: PPPOptions{InterfacePrefix: "l2t", LocalIP: netip.MustParseAddr("10.0.0.1"), MTU: 1400, Auth: pppd.AuthMSCHAPv2},
 	}
-	core, logs := observer.New(zapcore.WarnLevel)
+	core, logs := observer.New(zapcore.InfoLevel)
 	d := newDice(seed)
 	b := &bench{
 		t: t, dice: d, logs: logs, delay: 10 * time.Millisecond, m: newMachine(t, opt.Block, d),
@@ -247,7 +247,7 @@ func (b *bench) before(limit time.Duration, what string, condition func() bool) 
 // words are the messages of the log, at warning level and above.
 func (b *bench) words() []string {
 	var list []string
-	for _, e := range b.logs.All() {
+	for _, e := range b.logs.Filter(func(e observer.LoggedEntry) bool { return e.Level >= zapcore.WarnLevel }).All() {
 		list = append(list, fmt.Sprint(e.Message, e.ContextMap()))
 	}
 	return list

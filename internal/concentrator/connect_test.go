@@ -168,13 +168,13 @@ func TestSlotsExhausted(t *testing.T) {
 		b.want("the third has nothing", counts{sas: 4, sockets: 2, tunnels: 2, sessions: 2, processes: 2, logins: 2})
 		first.leave()
 		b.until("one has left", func() bool { return b.m.counts().sockets == 1 })
-		third.rekey()
+		third.dial()
 		time.Sleep(20 * time.Second)
 		if third.up(1) {
 			t.Error("a slot was given to another client before it had rested")
 		}
 		time.Sleep(slotRest)
-		third.rekey()
+		third.dial()
 		b.until("the third has its turn", func() bool { return third.up(1) && second.up(1) })
 	}, func(_ *bench, opt *Options) { opt.Block.Mask = 0xfffe })
 }

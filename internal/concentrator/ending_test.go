@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/l2tpctl/l2tpctl/internal/control"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp/l2tptest"
@@ -93,6 +95,33 @@ func TestAuthenticationFails(t *testing.T) {
 		s.dial()
 		b.until("with the right password", func() bool { return s.up(1) && b.count(sessionEstablished) == 1 })
 	})
+}
+
+// The record of a session has what it carried, whoever ended it and wherever that was counted.
+func TestRecord(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		end    func(*bench, *station)
+		rx, tx uint64
+		reason string
+	}{
+		{"the client hangs up", func(_ *bench, s *station) { s.hangup() }, 1000, 2000, "CDN received"},
+		{"PPP ends", func(b *bench, _ *station) { b.m.process().hangup(pppd.ExitOK) }, 900, 1900, "pppd exit 0"},
+		{"the operator ends it", func(b *bench, s *station) { b.close(s) }, 900, 1900, "closed by the operator"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			play(t, 32, func(t *testing.T, b *bench) {
+				s := b.connected(1)
+				c.end(b, s)
+				records := func() []observer.LoggedEntry { return b.logs.FilterMessage("session down").All() }
+				b.until("there is a record", func() bool { return len(records()) > 0 })
+				m := records()[0].ContextMap()
+				if len(records()) != 1 || m["rx_bytes"] != c.rx || m["tx_bytes"] != c.tx || m["reason"] != c.reason || m["user"] != "alice" {
+					t.Errorf("records %v", records())
+				}
+			})
+		})
+	}
 }
 
 func TestRedialInsideTheSA(t *testing.T) {

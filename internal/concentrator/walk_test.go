@@ -13,7 +13,7 @@ import (
 )
 
 // walks is how many random walks TestWalk does; L2TPCTL_WALKS asks for more, and L2TPCTL_WALK for a single one.
-const walks = 300
+const walks = 200
 
 // TestWalk lets a few clients come, go and misbehave on a machine that fails now and then, behind a network that loses, repeats and
 // reorders, while an operator closes things. After each step the invariants must hold. Half of the walks end with everybody silently
