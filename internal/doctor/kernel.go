@@ -63,8 +63,7 @@ func kernelVersion(release, version string) Finding {
 		}
 		floor := fmt.Sprintf("%d.%d.%d", f.major, f.minor, f.patch)
 		switch {
-		case v[2] < f.patch && vendorPattern.MatchString(release):
-			break // judged below
+		case v[2] < f.patch && vendorPattern.MatchString(release): // judged below
 		case v[2] < f.patch:
 			return fail(name, "upgrade to "+floor+" or newer and reboot", "%s %s", text, bugs)
 		case f.unsure:

@@ -286,11 +286,3 @@ func want[T comparable](t testing.TB, got, wanted T, why string) {
 		t.Errorf("got %v, want %v: %s", got, wanted, why)
 	}
 }
-
-// oneOf fails the test unless got is in the list.
-func oneOf[T comparable](t testing.TB, got T, why string, list ...T) {
-	t.Helper()
-	if !slices.Contains(list, got) {
-		t.Errorf("got %v, want one of %v: %s", got, list, why)
-	}
-}

@@ -68,7 +68,7 @@ func (st *step) callRequested(t *tunnel, b *wire.Body) {
 		return
 	}
 	c := &session{
-		tunnel: t, id: id, peer: peer,
+		tunnel: t, id: id, peer: peer, state: sessionCreating,
 		callSerial:    b.CallSerial,
 		callingNumber: printable(b.CallingNumber),
 		calledNo:      printable(b.CalledNumber),
