@@ -269,7 +269,7 @@ func (e *Engine) mainMode5(sa *isakmpSA, d Datagram, h wire.Header) {
 	sa.state = established
 	sa.expires = e.now.Add(sa.lifetime)
 	sa.quick = make(map[uint32]*quickMode)
-	sa.dpd.heard = e.now
+	sa.memory = &memory{dpd: deadPeerDetection{heard: e.now}}
 	sa.cache.take(d.Payload)
 	sa.cache.reply = e.send(sa, message)
 	e.adopt(sa, key, id.String())

@@ -48,9 +48,14 @@ type isakmpSA struct {
 	iv   []byte
 
 	// The rest belongs to an established SA.
-	client    *client
-	expires   time.Time
-	quick     map[uint32]*quickMode
+	client  *client
+	expires time.Time
+	quick   map[uint32]*quickMode
+	*memory
+}
+
+// memory is what an established SA remembers of its messages; a handshake, which a stranger may have begun, does without.
+type memory struct {
 	theirIDs  idMemory // of exchanges of the peer, but for DPD, which its sequence numbers protect
 	ourIDs    idMemory // a message of ours must not count as one of the peer's when somebody sends it back
 	contacted bool     // INITIAL-CONTACT was acted on
