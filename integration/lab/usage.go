@@ -23,29 +23,24 @@ type Trace struct {
 
 // Activity is what the daemon did while a Trace was attached.
 type Activity struct {
-	Calls  uint64            // system calls of all threads
-	ByName map[string]uint64 // the same by name
-	CPU    time.Duration     // in user space and in the kernel
+	Receiving, Sending uint64        // system calls of all threads that read or write, sockets or files
+	Calls              uint64        // all system calls
+	CPU                time.Duration // in user space and in the kernel
 }
 
 func (a Activity) String() string {
-	text := fmt.Sprintf("%d system calls", a.Calls)
-	separator := ": "
-	for _, group := range []struct {
-		title string
-		names []string
-	}{
-		{"receiving", []string{"recvmsg", "recvfrom", "recvmmsg", "read", "readv"}},
-		{"sending", []string{"sendmsg", "sendto", "sendmmsg", "write", "writev"}},
-	} {
-		var n uint64
-		for _, name := range group.names {
-			n += a.ByName[name]
-		}
-		text += fmt.Sprintf("%s%d %s", separator, n, group.title)
-		separator = ", "
+	return fmt.Sprintf("%d system calls, of them %d receiving, %d sending; CPU time %v", a.Calls, a.Receiving, a.Sending, a.CPU)
+}
+
+// count adds calls of one name.
+func (a *Activity) count(name string, calls uint64) {
+	a.Calls += calls
+	switch name {
+	case "recvmsg", "recvfrom", "recvmmsg", "read", "readv", "splice":
+		a.Receiving += calls
+	case "sendmsg", "sendto", "sendmmsg", "write", "writev", "sendfile":
+		a.Sending += calls
 	}
-	return text + fmt.Sprintf("; CPU time %v", a.CPU)
 }
 
 // Trace attaches strace to the daemon.
@@ -73,7 +68,7 @@ func (t *Trace) Stop() (Activity, error) {
 	if err != nil {
 		return Activity{}, fmt.Errorf("read strace's summary: %w", err)
 	}
-	a := Activity{ByName: map[string]uint64{}}
+	var a Activity
 	for line := range strings.Lines(string(text)) {
 		// % time, seconds, usecs/call, calls, errors (or nothing), syscall
 		fields := strings.Fields(line)
@@ -81,8 +76,7 @@ func (t *Trace) Stop() (Activity, error) {
 			continue
 		}
 		if calls, err := strconv.ParseUint(fields[3], 10, 64); err == nil {
-			a.ByName[fields[len(fields)-1]] = calls
-			a.Calls += calls
+			a.count(fields[len(fields)-1], calls)
 		}
 	}
 	cpu, err := t.server.cpu()
