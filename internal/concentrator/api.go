@@ -220,7 +220,7 @@ func (a api) CloseTunnel(ctx context.Context, id uint16) error {
 	return err
 }
 
-// CloseSession implements control.Backend. The last session of a client takes the client with it.
+// CloseSession implements control.Backend.
 func (a api) CloseSession(ctx context.Context, id string) error {
 	c := a.c
 	found := false
@@ -231,13 +231,7 @@ func (a api) CloseSession(ctx context.Context, id string) error {
 					continue
 				}
 				found = true
-				now := time.Now()
-				const reason = "disconnected by the operator"
-				if len(cl.sessions) == 1 {
-					c.endClient(now, cl, reason)
-				} else {
-					c.endSession(now, s, reason)
-				}
+				c.disconnect(time.Now(), s, "disconnected by the operator")
 				return
 			}
 		}
@@ -271,7 +265,12 @@ func (a api) Stats(ctx context.Context) (control.Stats, error) {
 			SessionsUp: n.sessionsUp, SessionsDown: n.sessionsDown, Drops: maps.Clone(n.l2tp),
 		}
 		st.PPP = control.PPPStats{Processes: c.PPP.Processes(), Authenticated: n.authenticated, Rejected: n.rejected}
-		st.Slots = control.SlotStats{Used: c.slots.Used(), Resting: c.slots.Resting(now), Free: c.slots.Rested(now)}
+		st.Slots = control.SlotStats{
+			Used: c.slots.Used(), Resting: c.slots.Resting(now), Free: c.slots.Rested(now), Exhausted: n.noSlot,
+		}
+		st.Errors = control.ErrorStats{
+			InboxFull: n.inboxFull.Load(), Panics: n.panics, Send: n.sendErrors, Kernel: n.kernelErrors, Runts: c.IKEIO.Dropped(),
+		}
 	})
 	if err != nil {
 		return st, err

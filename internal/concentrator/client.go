@@ -30,6 +30,7 @@ type client struct {
 	early  []l2tp.Datagram // what came before that
 	tunnel bool            // an L2TP tunnel is open or being opened
 	idle   time.Time       // since when there is no tunnel; zero while there is one
+	proved bool            // a user has authenticated
 	ending string          // why the client is to go as soon as its sessions have; empty otherwise
 }
 
@@ -145,11 +146,26 @@ func (cl *client) answerable() bool {
 
 // endClient closes everything of a client in order: PPP says goodbye, then L2TP, then IKE.
 func (c *Concentrator) endClient(now time.Time, cl *client, reason string) {
-	cl.ending = reason
+	c.doom(now, cl, reason)
 	for _, s := range cl.sessions {
 		c.endSession(now, s, reason)
 	}
 	c.retire(now, cl)
+}
+
+// doom makes a client go when its last session has, and lets it begin no other.
+func (c *Concentrator) doom(now time.Time, cl *client, reason string) {
+	cl.ending = reason
+	c.applyL2TP(now, c.L2TP.Refuse(now, uint16(cl.port)))
+}
+
+// disconnect ends a session. The last one of a client takes the client with it.
+func (c *Concentrator) disconnect(now time.Time, s *session, reason string) {
+	if len(s.client.sessions) == 1 {
+		c.endClient(now, s.client, reason)
+	} else {
+		c.endSession(now, s, reason)
+	}
 }
 
 // retire takes the next step of ending a client, when nothing is left that the step would cut off.
@@ -166,14 +182,24 @@ func (c *Concentrator) retire(now time.Time, cl *client) {
 
 // deadline is when advanceClients has something to do for cl.
 func (cl *client) deadline(opt Options) time.Time {
-	var next time.Time
-	if !cl.idle.IsZero() {
-		next = cl.idle.Add(opt.TunnelWait)
-	}
+	next := cl.patience(opt)
 	for _, s := range cl.sessions {
 		next = earliest(next, s.killAt)
 	}
 	return next
+}
+
+// patience is until when a client may go on without a tunnel, and without a user who has authenticated; zero for ever.
+func (cl *client) patience(opt Options) time.Time {
+	switch {
+	case cl.ending != "":
+		return time.Time{}
+	case !cl.proved:
+		return cl.opened.Add(opt.TunnelWait)
+	case !cl.idle.IsZero():
+		return cl.idle.Add(opt.TunnelWait)
+	}
+	return time.Time{}
 }
 
 // touch makes the loop wake up for a deadline of cl that has just been set.
@@ -193,9 +219,8 @@ func (c *Concentrator) advanceClients(now time.Time) {
 				s.kill()
 			}
 		}
-		if !cl.idle.IsZero() && !now.Before(cl.idle.Add(c.opt.TunnelWait)) {
-			cl.idle = time.Time{}
-			c.endClient(now, cl, "no L2TP tunnel")
+		if end := cl.patience(c.opt); !end.IsZero() && !now.Before(end) {
+			c.endClient(now, cl, fmt.Sprintf("no session for %v", c.opt.TunnelWait))
 		}
 		c.touch(cl)
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
 )
 
-// inboxSize bounds the datagrams that wait for the loop; what does not fit is dropped and counted.
+// inboxSize bounds the datagrams from anywhere that wait for the loop; what does not fit is dropped and counted.
 const inboxSize = 4096
 
 // Options are the limits and timers of a Concentrator.
@@ -53,10 +53,12 @@ type Concentrator struct {
 	Parts
 	opt Options
 
-	inbox   chan func() // datagrams: may be dropped
-	control chan func() // results and requests: never dropped
-	stopped chan struct{}
-	dh      chan func()
+	// The loop takes from these three in turn, so that a flood in one does not silence the others.
+	inbox       chan func() // datagrams from anywhere: dropped when there are too many
+	clientInbox chan func() // datagrams of clients: their reader waits, and what floods is lost in the client's own socket
+	control     chan func() // results and requests: never dropped
+	stopped     chan struct{}
+	dh          chan func()
 
 	// Everything below belongs to the loop.
 	slots   *slot.Allocator
@@ -76,17 +78,18 @@ func New(parts Parts, opt Options) (*Concentrator, error) {
 		return nil, fmt.Errorf("slots: %w", err)
 	}
 	return &Concentrator{
-		Parts:    parts,
-		opt:      opt,
-		inbox:    make(chan func(), inboxSize),
-		control:  make(chan func(), 256),
-		stopped:  make(chan struct{}),
-		dh:       make(chan func(), inboxSize),
-		slots:    slots,
-		clients:  make(map[ikev1.ClientID]*client),
-		ports:    make(map[slot.Port]*client),
-		byNAS:    make(map[string]*session),
-		counters: newCounters(),
+		Parts:       parts,
+		opt:         opt,
+		inbox:       make(chan func(), inboxSize),
+		clientInbox: make(chan func()),
+		control:     make(chan func(), 256),
+		stopped:     make(chan struct{}),
+		dh:          make(chan func(), inboxSize),
+		slots:       slots,
+		clients:     make(map[ikev1.ClientID]*client),
+		ports:       make(map[slot.Port]*client),
+		byNAS:       make(map[string]*session),
+		counters:    newCounters(),
 	}, nil
 }
 
@@ -108,6 +111,8 @@ func (c *Concentrator) Serve(ctx context.Context) error {
 		case f := <-c.control:
 			c.guard(f)
 		case f := <-c.inbox:
+			c.guard(f)
+		case f := <-c.clientInbox:
 			c.guard(f)
 		case <-timer.C:
 			c.guard(func() { c.advance(time.Now()) })
@@ -146,16 +151,21 @@ func (c *Concentrator) guard(f func()) {
 
 // HandleIKE hands an IKE datagram to the loop. It may be called from any goroutine and never blocks.
 func (c *Concentrator) HandleIKE(d udp.Datagram) {
-	c.deliver(func() {
+	select {
+	case c.inbox <- func() {
 		now := time.Now()
 		c.counters.ikeReceived++
 		c.applyIKE(now, c.IKE.Handle(now, ikev1.Datagram(d)))
-	})
+	}:
+	default:
+		c.counters.inboxFull.Add(1)
+	}
 }
 
-// HandleL2TP hands an L2TP datagram that came to slot port to the loop, like HandleIKE.
+// HandleL2TP hands an L2TP datagram that came to a slot to the loop, and waits until the loop takes it.
 func (c *Concentrator) HandleL2TP(d l2tp.Datagram) {
-	c.deliver(func() {
+	select {
+	case c.clientInbox <- func() {
 		now := time.Now()
 		c.counters.l2tpReceived++
 		cl := c.ports[slot.Port(d.Tunnel)]
@@ -167,14 +177,8 @@ func (c *Concentrator) HandleL2TP(d l2tp.Datagram) {
 			return
 		}
 		c.applyL2TP(now, c.L2TP.Handle(now, d))
-	})
-}
-
-func (c *Concentrator) deliver(f func()) {
-	select {
-	case c.inbox <- f:
-	default:
-		c.counters.inboxFull.Add(1)
+	}:
+	case <-c.stopped:
 	}
 }
 

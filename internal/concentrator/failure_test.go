@@ -83,7 +83,7 @@ func TestPanic(t *testing.T) {
 	play(t, 42, func(t *testing.T, b *bench) {
 		s := b.connected(1)
 		b.c.post(func() { panic("in a test") })
-		b.c.deliver(func() { var cl *client; cl.idle = time.Now() })
+		b.c.post(func() { var cl *client; cl.idle = time.Now() })
 		b.connected(3)
 		if n := b.counted().panics; n != 2 {
 			t.Errorf("%d panics counted", n)

@@ -14,7 +14,7 @@ import (
 
 // HandleMapping hands to the loop that authentic ESP of a client comes from another port.
 func (c *Concentrator) HandleMapping(m xfrm.Mapping) {
-	c.deliver(func() { c.onMapping(time.Now(), m) })
+	c.post(func() { c.onMapping(time.Now(), m) })
 }
 
 // onMapping makes a client's SAs and its IKE follow a NAT's new mapping. A new address is another matter: the SAs and the

@@ -46,6 +46,7 @@ type ClientSocket interface {
 // IKE sends IKE messages; what arrives is handed to the loop by the sockets' readers.
 type IKE interface {
 	Send(udp.Datagram) error
+	Dropped() uint64 // datagrams that were no IKE
 }
 
 // PPP starts a PPP endpoint on a session's socket.

@@ -13,19 +13,7 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
-	"github.com/l2tpctl/l2tpctl/pkg/pppd"
 )
-
-// PPPOptions are the same for every session.
-type PPPOptions struct {
-	InterfacePrefix string
-	LocalIP         netip.Addr
-	DNS             []netip.Addr
-	MTU             int // octets, also the MRU
-	Auth            pppd.Auth
-	EchoInterval    time.Duration
-	EchoFailure     int
-}
 
 // A session is an L2TP call with its PPP endpoint.
 type session struct {
@@ -54,9 +42,6 @@ type session struct {
 
 // errEnding refuses a call of a client that is to go when its last session has.
 var errEnding = errors.New("the client is being closed")
-
-// errSessionOver says that a session has ended before its turn to get a PPP endpoint.
-var errSessionOver = errors.New("the session is over")
 
 type sessionState string
 
@@ -116,113 +101,6 @@ func (c *Concentrator) deleteSession(a l2tp.DeleteSession, done func(error)) {
 		})
 }
 
-// startPPP hands a session's socket to a new PPP endpoint.
-func (c *Concentrator) startPPP(e l2tp.SessionUp) {
-	cl := c.ports[slot.Port(e.Tunnel)]
-	if cl == nil || cl.sessions[e.Session] == nil {
-		return
-	}
-	s := cl.sessions[e.Session]
-	var process PPPProcess
-	c.enqueue(&cl.ops,
-		func() func() error {
-			if s.socket == nil || s.down != nil {
-				return func() error { return errSessionOver }
-			}
-			if err := c.AAA.Open(aaa.Session{NASID: s.nas, PeerAddr: cl.remote.Addr()}); err != nil {
-				return func() error { return err }
-			}
-			c.byNAS[s.nas] = s
-			s.state = sessionAuthenticating
-			link := c.link(s)
-			s.socket = nil // Start takes it over
-			return func() (err error) {
-				process, err = c.PPP.Start(link)
-				return err
-			}
-		},
-		func(err error) {
-			now := time.Now()
-			if errors.Is(err, errSessionOver) {
-				return
-			}
-			if err != nil {
-				c.Log.Error("starting PPP failed", zap.String("interface", s.iface), zap.Error(err))
-				c.pppEnded(now, s, "PPP could not be started")
-				return
-			}
-			s.process = process
-			go func() {
-				<-process.Done()
-				c.post(func() {
-					s.process = nil
-					c.pppEnded(time.Now(), s, process.Wait().Reason)
-				})
-			}()
-			if s.reason != "" {
-				c.endSession(now, s, s.reason)
-			}
-		})
-}
-
-// link describes the PPP endpoint of a session.
-func (c *Concentrator) link(s *session) pppd.Session {
-	opt := c.opt.PPP
-	return pppd.Session{
-		Name:         s.nas,
-		Interface:    s.iface,
-		Socket:       s.socket,
-		TunnelID:     uint16(s.client.port),
-		SessionID:    s.id,
-		LocalIP:      opt.LocalIP,
-		DNS:          opt.DNS,
-		MTU:          opt.MTU,
-		MRU:          opt.MTU,
-		Auth:         opt.Auth,
-		EchoInterval: opt.EchoInterval,
-		EchoFailure:  opt.EchoFailure,
-		Peer:         s.client.remote.Addr(),
-		Log: func(line string) {
-			c.Log.Debug("pppd", zap.String("interface", s.iface), zap.String("message", line))
-		},
-	}
-}
-
-// pppEnded tells the peer that the call is over, unless that is known already.
-func (c *Concentrator) pppEnded(now time.Time, s *session, reason string) {
-	s.killAt = time.Time{}
-	c.closeAAA(s)
-	if s.dropped {
-		return
-	}
-	if s.reason == "" {
-		s.reason = reason
-	}
-	if s.up.IsZero() && len(s.client.sessions) == 1 && s.client.ending == "" {
-		s.client.ending = s.reason // a client whose only call failed has to begin anew
-	}
-	c.applyL2TP(now, c.L2TP.CloseSession(now, uint16(s.client.port), s.id, l2tp.Result{Code: l2tp.CDNAdministrative, Message: s.reason}))
-}
-
-// endSession asks the PPP endpoint to say goodbye; the rest follows when it has ended.
-func (c *Concentrator) endSession(now time.Time, s *session, reason string) {
-	if s.reason == "" {
-		s.reason = reason
-	}
-	if s.process == nil {
-		if s.state == sessionConnecting {
-			c.pppEnded(now, s, reason)
-		}
-		return // it is being started, and startPPP sees the reason
-	}
-	s.state = sessionClosing
-	s.killAt = now.Add(c.opt.TerminateWait)
-	c.touch(s.client)
-	if err := s.process.Terminate(); err != nil {
-		c.Log.Warn("terminating PPP failed", zap.String("interface", s.iface), zap.Error(err))
-	}
-}
-
 // dropSession ends the kernel's part of a session at once: with its last socket the session is gone. Its counters go to last.
 func (c *Concentrator) dropSession(s *session, last *l2tpnl.Stats) func() error {
 	if s == nil || s.dropped {
@@ -242,13 +120,6 @@ func (c *Concentrator) dropSession(s *session, last *l2tpnl.Stats) func() error 
 			return socket.Close()
 		}
 		return nil
-	}
-}
-
-// kill ends the PPP endpoint without a goodbye.
-func (s *session) kill() {
-	if s.process != nil {
-		s.process.Kill()
 	}
 }
 
@@ -281,47 +152,6 @@ func (c *Concentrator) finishSession(s *session) {
 	c.Log.Info("session down", append(s.fields(), zap.String("reason", s.reason), zap.Bool("by_peer", s.down.ByPeer),
 		zap.Duration("duration", now.Sub(s.created)), zap.Uint64("rx_bytes", s.rxBytes), zap.Uint64("tx_bytes", s.txBytes))...)
 	c.retire(now, cl)
-}
-
-func (c *Concentrator) closeAAA(s *session) {
-	if c.byNAS[s.nas] == s {
-		delete(c.byNAS, s.nas)
-		c.AAA.Close(s.nas)
-	}
-}
-
-// HandleAAA hands a fact from the RADIUS server to the loop.
-func (c *Concentrator) HandleAAA(e aaa.Event) {
-	c.post(func() { c.onAAA(time.Now(), e) })
-}
-
-func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
-	switch e := event.(type) {
-	case aaa.Authenticated:
-		if s := c.byNAS[e.NASID]; s != nil {
-			s.user, s.method, s.address = e.User, string(e.Method), e.Address
-			c.counters.authenticated++
-		}
-	case aaa.Rejected:
-		if s := c.byNAS[e.NASID]; s != nil {
-			c.counters.rejected++
-			s.reason = "authentication failed: " + string(e.Reason)
-			c.Log.Warn("authentication failed", append(s.fields(), zap.String("tried_as", e.User), zap.String("reason", string(e.Reason)))...)
-		}
-	case aaa.Stopped:
-		if s := c.byNAS[e.NASID]; s != nil {
-			s.carried(e.RxBytes, e.TxBytes)
-		}
-	case aaa.Started:
-		if s := c.byNAS[e.NASID]; s != nil {
-			s.up, s.address = now, e.Address
-			if s.state != sessionClosing { // it may be on its way out
-				s.state, s.reason = sessionEstablished, ""
-			}
-			c.counters.sessionsUp++
-			c.Log.Info("session up", append(s.fields(), zap.Duration("setup", now.Sub(s.client.opened)))...)
-		}
-	}
 }
 
 // carried notes what has gone through the session so far.

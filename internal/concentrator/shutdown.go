@@ -17,6 +17,7 @@ const settleWait = 5 * time.Second
 // It runs on the loop's goroutine after the loop.
 func (c *Concentrator) shutdown() error {
 	now := time.Now()
+	c.IKE.Refuse()
 	c.Log.Info("stopping", zap.Int("clients", len(c.clients)))
 	for _, cl := range c.clients {
 		for _, s := range cl.sessions {
@@ -47,6 +48,8 @@ func (c *Concentrator) drain(deadline time.Time, finished func() bool) {
 		case f := <-c.control:
 			c.guard(f)
 		case f := <-c.inbox:
+			c.guard(f)
+		case f := <-c.clientInbox:
 			c.guard(f)
 		case <-timer.C:
 			return

@@ -1,0 +1,142 @@
+package concentrator
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/pppd"
+)
+
+// PPPOptions are the same for every session.
+type PPPOptions struct {
+	InterfacePrefix string
+	LocalIP         netip.Addr
+	DNS             []netip.Addr
+	MTU             int // octets, also the MRU
+	Auth            pppd.Auth
+	EchoInterval    time.Duration
+	EchoFailure     int
+}
+
+// errSessionOver says that a session has ended before its turn to get a PPP endpoint.
+var errSessionOver = errors.New("the session is over")
+
+// startPPP hands a session's socket to a new PPP endpoint.
+func (c *Concentrator) startPPP(e l2tp.SessionUp) {
+	cl := c.ports[slot.Port(e.Tunnel)]
+	if cl == nil || cl.sessions[e.Session] == nil {
+		return
+	}
+	s := cl.sessions[e.Session]
+	var process PPPProcess
+	c.enqueue(&cl.ops,
+		func() func() error {
+			if s.socket == nil || s.down != nil {
+				return func() error { return errSessionOver }
+			}
+			if err := c.AAA.Open(aaa.Session{NASID: s.nas, PeerAddr: cl.remote.Addr()}); err != nil {
+				return func() error { return err }
+			}
+			c.byNAS[s.nas] = s
+			s.state = sessionAuthenticating
+			link := c.link(s)
+			s.socket = nil // Start takes it over
+			return func() (err error) {
+				process, err = c.PPP.Start(link)
+				return err
+			}
+		},
+		func(err error) {
+			now := time.Now()
+			if errors.Is(err, errSessionOver) {
+				return
+			}
+			if err != nil {
+				c.Log.Error("starting PPP failed", zap.String("interface", s.iface), zap.Error(err))
+				c.pppEnded(now, s, "PPP could not be started")
+				return
+			}
+			s.process = process
+			go func() {
+				<-process.Done()
+				c.post(func() {
+					s.process = nil
+					c.pppEnded(time.Now(), s, process.Wait().Reason)
+				})
+			}()
+			if s.reason != "" {
+				c.endSession(now, s, s.reason)
+			}
+		})
+}
+
+// link describes the PPP endpoint of a session.
+func (c *Concentrator) link(s *session) pppd.Session {
+	opt := c.opt.PPP
+	return pppd.Session{
+		Name:         s.nas,
+		Interface:    s.iface,
+		Socket:       s.socket,
+		TunnelID:     uint16(s.client.port),
+		SessionID:    s.id,
+		LocalIP:      opt.LocalIP,
+		DNS:          opt.DNS,
+		MTU:          opt.MTU,
+		MRU:          opt.MTU,
+		Auth:         opt.Auth,
+		EchoInterval: opt.EchoInterval,
+		EchoFailure:  opt.EchoFailure,
+		Peer:         s.client.remote.Addr(),
+		Log: func(line string) {
+			c.Log.Debug("pppd", zap.String("interface", s.iface), zap.String("message", line))
+		},
+	}
+}
+
+// pppEnded tells the peer that the call is over, unless that is known already.
+func (c *Concentrator) pppEnded(now time.Time, s *session, reason string) {
+	s.killAt = time.Time{}
+	c.closeAAA(s)
+	if s.dropped {
+		return
+	}
+	if s.reason == "" {
+		s.reason = reason
+	}
+	if s.up.IsZero() && len(s.client.sessions) == 1 && s.client.ending == "" {
+		c.doom(now, s.client, s.reason) // a client whose only call failed has to begin anew
+	}
+	c.applyL2TP(now, c.L2TP.CloseSession(now, uint16(s.client.port), s.id, l2tp.Result{Code: l2tp.CDNAdministrative, Message: s.reason}))
+}
+
+// endSession asks the PPP endpoint to say goodbye; the rest follows when it has ended.
+func (c *Concentrator) endSession(now time.Time, s *session, reason string) {
+	if s.reason == "" {
+		s.reason = reason
+	}
+	if s.process == nil {
+		if s.state == sessionConnecting {
+			c.pppEnded(now, s, reason)
+		}
+		return // it is being started, and startPPP sees the reason
+	}
+	s.state = sessionClosing
+	s.killAt = now.Add(c.opt.TerminateWait)
+	c.touch(s.client)
+	if err := s.process.Terminate(); err != nil {
+		c.Log.Warn("terminating PPP failed", zap.String("interface", s.iface), zap.Error(err))
+	}
+}
+
+// kill ends the PPP endpoint without a goodbye.
+func (s *session) kill() {
+	if s.process != nil {
+		s.process.Kill()
+	}
+}

@@ -1,0 +1,55 @@
+package concentrator
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
+)
+
+func (c *Concentrator) closeAAA(s *session) {
+	if c.byNAS[s.nas] == s {
+		delete(c.byNAS, s.nas)
+		c.AAA.Close(s.nas)
+	}
+}
+
+// HandleAAA hands a fact from the RADIUS server to the loop.
+func (c *Concentrator) HandleAAA(e aaa.Event) {
+	c.post(func() { c.onAAA(time.Now(), e) })
+}
+
+func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
+	switch e := event.(type) {
+	case aaa.Authenticated:
+		if s := c.byNAS[e.NASID]; s != nil {
+			s.user, s.method, s.address = e.User, string(e.Method), e.Address
+			s.client.proved = true
+			c.counters.authenticated++
+		}
+	case aaa.Superseded:
+		if s := c.byNAS[e.NASID]; s != nil {
+			c.disconnect(now, s, "the user has connected again")
+		}
+	case aaa.Rejected:
+		if s := c.byNAS[e.NASID]; s != nil {
+			c.counters.rejected++
+			s.reason = "authentication failed: " + string(e.Reason)
+			c.Log.Warn("authentication failed", append(s.fields(), zap.String("tried_as", e.User), zap.String("reason", string(e.Reason)))...)
+		}
+	case aaa.Stopped:
+		if s := c.byNAS[e.NASID]; s != nil {
+			s.carried(e.RxBytes, e.TxBytes)
+		}
+	case aaa.Started:
+		if s := c.byNAS[e.NASID]; s != nil {
+			s.up, s.address = now, e.Address
+			if s.state != sessionClosing { // it may be on its way out
+				s.state, s.reason = sessionEstablished, ""
+			}
+			c.counters.sessionsUp++
+			c.Log.Info("session up", append(s.fields(), zap.Duration("setup", now.Sub(s.client.opened)))...)
+		}
+	}
+}
