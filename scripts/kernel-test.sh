@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs one test binary in its package's directory: kernel-test.sh DIRECTORY BINARY. Called by the job of kernel-tests.sh.
 directory=$1 binary=$PWD/$2
-out=$(cd "$directory" && unshare --net sh -c 'ip link set lo up && exec "$0" -test.v -test.timeout 5m' "$binary" 2>&1)
+out=$(cd "$directory" && unshare --net sh -c 'ip link set lo up && exec "$0" -test.v -test.timeout 15m' "$binary" 2>&1)
 status=$?
 skipped=$(grep -c -- '--- SKIP' <<<"$out")
 passed=$(grep -c -- '^--- PASS' <<<"$out")

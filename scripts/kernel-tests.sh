@@ -18,4 +18,4 @@ job=build/kernel/run
     echo 'exit $failed'
 } >"$job"
 chmod +x "$job"
-exec build/inkernel -run 15m "$job"
+exec build/inkernel -run 30m "$job"

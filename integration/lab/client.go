@@ -109,7 +109,7 @@ conn %s
 	install_routes = no
 	retransmit_timeout = 1.0
 	retransmit_base = 1.4
-	retransmit_tries = 4
+	retransmit_tries = %d
 	delete_rekeyed = yes
 	filelog {
 		log {
@@ -120,7 +120,7 @@ conn %s
 		}
 	}
 }
-`, c.charonLog()),
+`, 3+patience, c.charonLog()),
 		"xl2tpd.conf": fmt.Sprintf(`[global]
 port = %d
 force userspace = %s

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/l2tpctl/l2tpctl/integration/vm"
 )
 
 // Lab owns namespaces, processes and files, and removes them all.
@@ -76,12 +78,21 @@ func (l *Lab) Logs(lines int) string {
 	return all
 }
 
+// patience stretches the limits of all waits where the processor may be emulated.
+var patience = func() time.Duration {
+	if machine, _ := vm.Inside(); machine == "qemu" {
+		return 5
+	}
+	return 1
+}()
+
 // pollInterval is how often a condition without a notification is looked at.
 const pollInterval = 20 * time.Millisecond
 
 // Until looks at a condition until it holds. When the limit is reached first, the error says what was waited for and, if the
 // condition gave one, the reason why it did not hold. An error that wraps errStop ends the wait at once.
 func Until(ctx context.Context, limit time.Duration, what string, condition func() error) error {
+	limit *= patience
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(pollInterval)

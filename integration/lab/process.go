@@ -69,7 +69,7 @@ func (p *Process) Signal(signal syscall.Signal, limit time.Duration) error {
 	if err := p.cmd.Process.Signal(signal); err != nil {
 		return fmt.Errorf("send %v to %s: %w", signal, p.cmd.Args[0], err)
 	}
-	timeout := time.NewTimer(limit)
+	timeout := time.NewTimer(limit * patience)
 	defer timeout.Stop()
 	select {
 	case <-p.ended:

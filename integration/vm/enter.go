@@ -24,6 +24,9 @@ func Environment() []string {
 	return env
 }
 
+// emulationFactor is how much longer a command may take in qemu, where the processor may be emulated.
+const emulationFactor = 4
+
 // Reenter runs the calling program once more, with the same arguments, in a machine of Find. On the host's own kernel
 // that is not necessary and here says that the caller should just go on; elsewhere status is the exit status.
 func Reenter(ctx context.Context, limits Limits, out io.Writer, env ...string) (status int, here bool, err error) {
@@ -48,6 +51,10 @@ func Reenter(ctx context.Context, limits Limits, out io.Writer, env ...string) (
 		if !strings.HasPrefix(arg, "-test.testlogfile=") {
 			args = append(args, arg)
 		}
+	}
+	if _, isQEMU := machine.(*qemu); isQEMU {
+		limits = limits.withDefaults()
+		limits.Run *= emulationFactor
 	}
 	progress("running in %s", machine.Name())
 	status, err = machine.Run(ctx, Command{Args: args, Env: append(Environment(), env...), Output: out, Limits: limits})
