@@ -54,8 +54,11 @@ type IKE struct {
 	DPDTimeout      time.Duration // silence after which the peer counts as dead
 	HalfOpenMax     int           // unauthenticated Phase 1 exchanges in total
 	HalfOpenPerAddr int           // the same for one source address
-	HalfOpenTimeout time.Duration // life of an unauthenticated exchange
-	MaxChildren     int           // ESP SA pairs of one client at a time
+	// HalfOpenPerNetwork is the same for an IPv4 /24 or IPv6 /48; 0: four times that of an address.
+	HalfOpenPerNetwork int
+	MaxClientsPerAddr  int           // clients behind one address, by the identities that they name
+	HalfOpenTimeout    time.Duration // life of an unauthenticated exchange
+	MaxChildren        int           // ESP SA pairs of one client at a time
 }
 
 // Key is a pre-shared key and the peers that it is for.

@@ -36,6 +36,7 @@ func TestMinimalHasDefaults(t *testing.T) {
 			Keys:        []Key{{netip.MustParsePrefix("0.0.0.0/0"), psk}, {netip.MustParsePrefix("::/0"), psk}},
 			DPDInterval: 30 * time.Second, DPDTimeout: 2 * time.Minute,
 			HalfOpenMax: 1000, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second, MaxChildren: 8,
+			MaxClientsPerAddr: 1024,
 		},
 		L2TP: L2TP{HelloInterval: time.Minute, MaxSessions: 4},
 		PPP: PPP{

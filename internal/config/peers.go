@@ -45,6 +45,8 @@ func (d *decoder) ike(c *Config, path string, n ast.Node) {
 		field{"dpd_timeout", d.duration(&k.DPDTimeout, 5*time.Second, 24*time.Hour, false)},
 		field{"half_open_max", integer(d, &k.HalfOpenMax, 1, 1000000)},
 		field{"half_open_per_address", integer(d, &k.HalfOpenPerAddr, 1, 1000000)},
+		field{"half_open_per_network", integer(d, &k.HalfOpenPerNetwork, 1, 1000000)},
+		field{"max_clients_per_address", integer(d, &k.MaxClientsPerAddr, 1, 65536)},
 		field{"half_open_timeout", d.duration(&k.HalfOpenTimeout, time.Second, 10*time.Minute, false)},
 		field{"max_children", integer(d, &k.MaxChildren, 1, 100)},
 	)

@@ -19,7 +19,8 @@ func defaults() *Config {
 	return &Config{
 		IKE: IKE{
 			DPDInterval: 30 * time.Second, DPDTimeout: 120 * time.Second,
-			HalfOpenMax: 1000, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second, MaxChildren: 8,
+			HalfOpenMax: 1000, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second,
+			MaxChildren: 8, MaxClientsPerAddr: 1024,
 		},
 		L2TP:            L2TP{HelloInterval: 60 * time.Second, MaxSessions: 4},
 		PPP:             PPP{MTU: 1400, Auth: []AuthMethod{MSCHAPv2}, EchoInterval: 30 * time.Second, EchoFailures: 4},
