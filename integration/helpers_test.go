@@ -49,11 +49,11 @@ func options(user string) lab.ClientOptions {
 // fixture is a scene with a running server, which is gone and has left nothing behind when the test has ended.
 type fixture struct {
 	*lab.Scene
-	t   *testing.T
+	t   testing.TB
 	ctx context.Context
 }
 
-func setUp(t *testing.T, config string) *fixture {
+func setUp(t testing.TB, config string) *fixture {
 	t.Helper()
 	if unavailable != nil {
 		t.Skip(unavailable)

@@ -45,7 +45,7 @@ func (a *Activity) count(name string, calls uint64) {
 
 // Trace attaches strace to the daemon.
 func (s *Server) Trace() (*Trace, error) {
-	cpu, err := s.cpu()
+	cpu, err := s.CPU()
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (t *Trace) Stop() (Activity, error) {
 			a.count(fields[len(fields)-1], calls)
 		}
 	}
-	cpu, err := t.server.cpu()
+	cpu, err := t.server.CPU()
 	a.CPU = cpu - t.cpu
 	return a, err
 }
@@ -87,8 +87,8 @@ func (t *Trace) Stop() (Activity, error) {
 // clockTick is the unit of times in /proc/PID/stat; Linux has had no other for user space on any of Go's architectures.
 const clockTick = time.Second / 100
 
-// cpu returns the CPU time that the daemon has used.
-func (s *Server) cpu() (time.Duration, error) {
+// CPU returns the CPU time that the daemon has used, in user space and in the kernel.
+func (s *Server) CPU() (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.Process.PID()))
 	if err != nil {
 		return 0, fmt.Errorf("read the daemon's CPU time: %w", err)
@@ -107,4 +107,19 @@ func (s *Server) cpu() (time.Duration, error) {
 		ticks += n
 	}
 	return time.Duration(ticks) * clockTick, nil
+}
+
+// RSS returns the octets of memory that the daemon has in use.
+func (s *Server) RSS() (uint64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Process.PID()))
+	if err != nil {
+		return 0, fmt.Errorf("read the daemon's memory: %w", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if text, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(text), " kB"), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("read the daemon's memory: no VmRSS in its status")
 }
