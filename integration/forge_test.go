@@ -158,8 +158,8 @@ func TestForgedIDs(t *testing.T) {
 	if got := after.Steering["foreign_tunnel_id"] - before.Steering["foreign_tunnel_id"]; got != uint64(sent) {
 		t.Errorf("counter steering.foreign_tunnel_id rose by %d, want %d", got, sent)
 	}
-	if got := after.L2TP.Drops["forged-tunnel"] - before.L2TP.Drops["forged-tunnel"]; got != 10 {
-		t.Errorf("counter l2tp.drops.forged-tunnel rose by %d, want 10: %v", got, after.L2TP.Drops)
+	if got := after.L2TP.Drops["forged_tunnel"] - before.L2TP.Drops["forged_tunnel"]; got != 10 {
+		t.Errorf("counter l2tp.drops.forged_tunnel rose by %d, want 10: %v", got, after.L2TP.Drops)
 	}
 	pings, err := stream.Stop()
 	f.must(err)
