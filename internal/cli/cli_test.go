@@ -267,6 +267,16 @@ func TestServe(t *testing.T) {
 	}
 }
 
+func TestErrorOfTwoLines(t *testing.T) {
+	serve := func(context.Context, *config.Config, *zap.Logger) error {
+		return errors.New("this machine cannot run the concentrator:\n  esp4: missing\x1b; modprobe esp4")
+	}
+	got := run(t, Env{Serve: serve}, "serve", "-c", file(t, config.Minimal))
+	if want := "l2tpctl: this machine cannot run the concentrator:\n  esp4: missing\\x1b; modprobe esp4\n"; got != (result{ExitFailure, "", want}) {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestDoctor(t *testing.T) {
 	findings := []control.Finding{{Status: control.StatusOK, Name: "kernel", Detail: "6.12.107"}, {Status: control.StatusWarning, Name: "ports", Detail: "not reserved", Fix: "sysctl"}}
 	env := Env{Terminal: true, Doctor: func(context.Context, *config.Config) []control.Finding { return findings }}

@@ -31,3 +31,12 @@ func escaped(s string) string {
 	}
 	return b.String()
 }
+
+// escapedLines is escaped, line by line: for errors, some of which list several faults.
+func escapedLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = escaped(line)
+	}
+	return strings.Join(lines, "\n")
+}

@@ -46,7 +46,7 @@ func report(w io.Writer, cmd *cobra.Command, err error) int {
 		fmt.Fprintln(w, faults)
 		return ExitFailure
 	}
-	fmt.Fprintf(w, "l2tpctl: %s\n", escaped(err.Error()))
+	fmt.Fprintf(w, "l2tpctl: %s\n", escapedLines(err.Error()))
 	if errors.Is(err, control.ErrUnreachable) {
 		return ExitUnreachable
 	}
