@@ -138,6 +138,7 @@ func (b *bench) counted() (n *counters) {
 			panics: b.c.counters.panics, sendErrors: b.c.counters.sendErrors, kernelErrors: b.c.counters.kernelErrors, noSlot: b.c.counters.noSlot,
 			tunnelsUp: b.c.counters.tunnelsUp, tunnelsDown: b.c.counters.tunnelsDown,
 			sessionsUp: b.c.counters.sessionsUp, sessionsDown: b.c.counters.sessionsDown,
+			rejected: b.c.counters.rejected,
 		}
 	})
 	return n

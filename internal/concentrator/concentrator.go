@@ -27,7 +27,7 @@ type Options struct {
 	Block slot.Block
 	// SlotRest is how long a slot is out of use after its client has gone.
 	SlotRest time.Duration
-	// TunnelWait ends a client that has IPsec but no L2TP tunnel for this long.
+	// TunnelWait ends a client that has no L2TP tunnel for this long, or no user who authenticates.
 	TunnelWait time.Duration
 	// TerminateWait is how long a PPP endpoint may take to say goodbye to its peer.
 	TerminateWait time.Duration

@@ -136,27 +136,20 @@ func (c *Concentrator) deleteSA(id xfrm.ID) error {
 }
 
 func (c *Concentrator) onIKEEvent(now time.Time, event ikev1.Event) {
+	c.logIKE(event)
 	switch e := event.(type) {
 	case ikev1.Dropped:
 		c.counters.ike[string(e.Reason)]++
-		c.Log.Debug("IKE message dropped", zap.Stringer("peer", e.Remote), zap.String("reason", string(e.Reason)))
-		return
 	case ikev1.Phase1Failed:
 		c.counters.phase1Failed++
-		c.Log.Warn("phase 1 failed", zap.Stringer("peer", e.Remote), zap.String("cause", e.Cause),
-			zap.Strings("offered", e.Offered), zap.Strings("allowed", e.Allowed), zap.String("hint", e.Hint))
-		return
 	case ikev1.Phase2Failed:
 		c.counters.phase2Failed++
-		c.Log.Warn("phase 2 failed", zap.Stringer("peer", e.Remote), zap.String("cause", e.Cause),
-			zap.Strings("offered", e.Offered), zap.Strings("allowed", e.Allowed), zap.String("hint", e.Hint))
-		return
 	case ikev1.Phase1Established:
 		c.counters.phase1++
 	case ikev1.ChildEstablished:
 		c.counters.children++
 		if cl := c.clients[e.Client]; cl != nil {
-			defer c.childUp(now, cl, e)
+			c.childUp(now, cl, e)
 		}
 	case ikev1.ClientMoved:
 		if cl := c.clients[e.Client]; cl != nil && e.Encapsulated {
@@ -164,10 +157,7 @@ func (c *Concentrator) onIKEEvent(now time.Time, event ikev1.Event) {
 		}
 	case ikev1.ClientGone:
 		if cl := c.clients[e.Client]; cl != nil {
-			c.Log.Info("client gone", zap.Uint16("tunnel", uint16(cl.port)), zap.Stringer("peer", cl.remote), zap.String("reason", e.Reason))
 			c.closeClient(now, cl)
 		}
-		return
 	}
-	c.Log.Info(event.String())
 }

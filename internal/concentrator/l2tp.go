@@ -115,25 +115,24 @@ func (c *Concentrator) deleteTunnel(socket ClientSocket, id uint16) error {
 }
 
 func (c *Concentrator) onL2TPEvent(now time.Time, event l2tp.Event) {
+	c.logL2TP(event)
 	switch e := event.(type) {
 	case l2tp.Dropped:
 		c.counters.l2tp[string(e.Reason)]++
-		c.Log.Debug("L2TP message dropped", zap.Uint16("tunnel", e.Tunnel), zap.String("reason", string(e.Reason)))
-		return
 	case l2tp.TunnelUp:
 		c.counters.tunnelsUp++
 	case l2tp.TunnelDown:
-		c.counters.tunnelsDown++
+		if e.Established {
+			c.counters.tunnelsDown++
+		}
 		if cl := c.ports[slot.Port(e.Tunnel)]; cl != nil {
 			cl.tunnel, cl.idle = false, now
 			c.touch(cl)
-			defer c.retire(now, cl)
+			c.retire(now, cl)
 		}
 	case l2tp.SessionUp:
 		c.startPPP(e)
 	case l2tp.SessionDown:
 		c.sessionDown(e)
-		return
 	}
-	c.Log.Info(event.String())
 }

@@ -1,6 +1,7 @@
 package concentrator
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -20,4 +21,7 @@ func TestOneDaemonPerNamespace(t *testing.T) {
 		t.Fatalf("after the first has gone: %v", err)
 	}
 	again.Close()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
 }

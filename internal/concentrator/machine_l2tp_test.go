@@ -207,11 +207,7 @@ func (m machineTunnels) OpenSession(tunnel, session, peerTunnel, peerSession uin
 // reap removes the sessions whose last socket is closed. The caller holds mu.
 func (m *machine) reap() {
 	for id, s := range m.sessions {
-		if s.holder == nil {
-			if _, err := s.file.Stat(); err == nil {
-				continue
-			}
-		} else if !s.holder.over {
+		if _, err := s.file.Stat(); err == nil || s.holder != nil && !s.holder.over {
 			continue
 		}
 		delete(m.sessions, id)

@@ -37,7 +37,6 @@ type process struct {
 
 // Start implements PPP.
 func (m machinePPP) Start(s pppd.Session) (PPPProcess, error) {
-	defer s.Socket.Close()
 	if err := m.work("start pppd"); err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ type IKE interface {
 	Dropped() uint64 // datagrams that were no IKE
 }
 
-// PPP starts a PPP endpoint on a session's socket.
+// PPP starts a PPP endpoint on a session's socket, which stays the caller's.
 type PPP interface {
 	Start(pppd.Session) (PPPProcess, error)
 	Processes() int

@@ -46,7 +46,6 @@ func (c *Concentrator) startPPP(e l2tp.SessionUp) {
 			c.byNAS[s.nas] = s
 			s.state = sessionAuthenticating
 			link := c.link(s)
-			s.socket = nil // Start takes it over
 			return func() (err error) {
 				process, err = c.PPP.Start(link)
 				return err
@@ -59,7 +58,7 @@ func (c *Concentrator) startPPP(e l2tp.SessionUp) {
 			}
 			if err != nil {
 				c.Log.Error("starting PPP failed", zap.String("interface", s.iface), zap.Error(err))
-				c.pppEnded(now, s, "PPP could not be started")
+				c.pppEnded(now, s, pppd.Exit{Reason: "PPP could not be started"})
 				return
 			}
 			s.process = process
@@ -67,7 +66,7 @@ func (c *Concentrator) startPPP(e l2tp.SessionUp) {
 				<-process.Done()
 				c.post(func() {
 					s.process = nil
-					c.pppEnded(time.Now(), s, process.Wait().Reason)
+					c.pppEnded(time.Now(), s, process.Wait())
 				})
 			}()
 			if s.reason != "" {
@@ -100,17 +99,19 @@ func (c *Concentrator) link(s *session) pppd.Session {
 }
 
 // pppEnded tells the peer that the call is over, unless that is known already.
-func (c *Concentrator) pppEnded(now time.Time, s *session, reason string) {
+func (c *Concentrator) pppEnded(now time.Time, s *session, exit pppd.Exit) {
 	s.killAt = time.Time{}
 	c.closeAAA(s)
 	if s.dropped {
 		return
 	}
-	if s.reason == "" {
-		s.reason = reason
+	if exit.Code == pppd.ExitPeerAuthFailed && !s.failed { // it did not even try
+		c.reject(s, "no method in common", zap.Stringer("accepted", c.opt.PPP.Auth),
+			zap.String("hint", "allow one of the accepted methods on the client, or add the client's to ppp.auth"))
 	}
-	if s.up.IsZero() && len(s.client.sessions) == 1 && s.client.ending == "" {
-		c.doom(now, s.client, s.reason) // a client whose only call failed has to begin anew
+	s.failed = s.failed || s.up.IsZero()
+	if s.reason == "" {
+		s.reason = exit.Reason
 	}
 	c.applyL2TP(now, c.L2TP.CloseSession(now, uint16(s.client.port), s.id, l2tp.Result{Code: l2tp.CDNAdministrative, Message: s.reason}))
 }
@@ -122,7 +123,7 @@ func (c *Concentrator) endSession(now time.Time, s *session, reason string) {
 	}
 	if s.process == nil {
 		if s.state == sessionConnecting {
-			c.pppEnded(now, s, reason)
+			c.pppEnded(now, s, pppd.Exit{Reason: reason})
 		}
 		return // it is being started, and startPPP sees the reason
 	}

@@ -73,7 +73,7 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	group.Go(func() error { return sys.watchSAs(in) })
 	group.Go(func() error { return sys.ike.Run(in.ike) })
 	group.Go(func() error { return control.Serve(running, listener, c.API(), version, log) })
-	log.Info("serving", zap.Stringers("listen", sys.ike.LocalAddrs()), zap.String("control", cfg.Control.Socket))
+	log.Info("serving", zap.String("version", version.Version), zap.String("configuration", cfg.Path), zap.Stringers("listen", sys.ike.LocalAddrs()), zap.String("control", cfg.Control.Socket))
 	return group.Wait()
 }
 

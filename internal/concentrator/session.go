@@ -29,15 +29,16 @@ type session struct {
 	created time.Time
 	up      time.Time
 	reason  string    // why it is being ended
+	failed  bool      // it came to nothing: no user, or no PPP
 	killAt  time.Time // when patience with the PPP endpoint ends
 
-	socket  *os.File          // PPPoL2TP socket, until the PPP endpoint has it
+	socket  *os.File          // PPPoL2TP socket: keeps the kernel's session, and with it its counters, until we let go
 	process PPPProcess        // nil before its start and after its end
 	dropped bool              // the kernel's part is gone or going
 	absent  bool              // the kernel's part is gone, or could not be made
 	down    *l2tp.SessionDown // nil while the L2TP engine has the session
 
-	rxBytes, txBytes uint64 // known at its end: what the kernel counted, or PPP if it ended first
+	stats l2tpnl.Stats // known at its end
 }
 
 // errEnding refuses a call of a client that is to go when its last session has.
@@ -87,7 +88,7 @@ func (c *Concentrator) deleteSession(a l2tp.DeleteSession, done func(error)) {
 	c.onClient(a.Tunnel,
 		func(err error) {
 			if s != nil {
-				s.carried(last.RxBytes, last.TxBytes)
+				s.stats = last
 			}
 			done(err)
 			if s != nil {
@@ -101,7 +102,8 @@ func (c *Concentrator) deleteSession(a l2tp.DeleteSession, done func(error)) {
 		})
 }
 
-// dropSession ends the kernel's part of a session at once: with its last socket the session is gone. Its counters go to last.
+// dropSession ends the kernel's part of a session at once: it is gone with its last sockets, ours and the PPP endpoint's. Its
+// counters go to last.
 func (c *Concentrator) dropSession(s *session, last *l2tpnl.Stats) func() error {
 	if s == nil || s.dropped {
 		return func() error { return nil }
@@ -113,13 +115,14 @@ func (c *Concentrator) dropSession(s *session, last *l2tpnl.Stats) func() error 
 		if got, err := c.Tunnels.Session(uint32(s.client.port), uint32(s.id)); err == nil {
 			*last = got.Stats
 		}
-		switch {
-		case process != nil:
-			return process.Kill()
-		case socket != nil:
-			return socket.Close()
+		var err error
+		if process != nil {
+			err = process.Kill()
 		}
-		return nil
+		if socket != nil {
+			err = errors.Join(err, socket.Close())
+		}
+		return err
 	}
 }
 
@@ -134,7 +137,6 @@ func (c *Concentrator) sessionDown(e l2tp.SessionDown) {
 		s.reason = e.Reason
 	}
 	s.state, s.down = sessionClosing, &e
-	c.counters.sessionsDown++
 	c.finishSession(s)
 }
 
@@ -149,22 +151,25 @@ func (c *Concentrator) finishSession(s *session) {
 		c.closeAAA(s)
 	}
 	now := time.Now()
+	if !s.up.IsZero() {
+		c.counters.sessionsDown++
+	}
 	c.Log.Info("session down", append(s.fields(), zap.String("reason", s.reason), zap.Bool("by_peer", s.down.ByPeer),
-		zap.Duration("duration", now.Sub(s.created)), zap.Uint64("rx_bytes", s.rxBytes), zap.Uint64("tx_bytes", s.txBytes))...)
+		zap.Duration("duration", now.Sub(s.created).Round(time.Millisecond)),
+		zap.Uint64("rx_bytes", s.stats.RxBytes), zap.Uint64("tx_bytes", s.stats.TxBytes))...)
+	if s.failed && len(cl.sessions) == 0 && cl.ending == "" {
+		c.doom(now, cl, s.reason) // a client whose only call failed has to begin anew
+	}
 	c.retire(now, cl)
 }
 
-// carried notes what has gone through the session so far.
-func (s *session) carried(rx, tx uint64) {
-	s.rxBytes, s.txBytes = max(s.rxBytes, rx), max(s.txBytes, tx)
-}
-
-// fields identify the session in the log.
+// fields identify the session in the log, as far as it is known.
 func (s *session) fields() []zap.Field {
-	return []zap.Field{
-		zap.String("session", s.name()), zap.String("interface", s.iface), zap.String("user", s.user),
-		zap.Stringer("ip", s.address), zap.Stringer("peer", s.client.remote),
+	fields := []zap.Field{zap.String("session", s.name()), zap.String("interface", s.iface), zap.Stringer("peer", s.client.remote)}
+	if s.user != "" {
+		fields = append(fields, zap.String("user", s.user), zap.Stringer("ip", s.address))
 	}
+	return fields
 }
 
 // name is the session's id for operators: unique in the daemon.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
 	"github.com/l2tpctl/l2tpctl/internal/steering"
@@ -206,17 +207,35 @@ func (s clientSockets) OpenClient(local netip.Addr, port uint16, mark uint32) (C
 // that is not ready is lost for a second.
 const peerWait = time.Second
 
-// pppLauncher starts pppd when the client is ready for it.
+// pppLauncher starts pppd when the client is ready for it, on a copy of the session's socket.
 type pppLauncher struct{ *pppd.Launcher }
 
 func (l pppLauncher) Start(s pppd.Session) (PPPProcess, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), peerWait)
 	defer cancel()
 	if err := pppd.AwaitPeer(ctx, s.Socket); err != nil {
-		s.Socket.Close()
 		return nil, err
 	}
+	socket, err := dup(s.Socket)
+	if err != nil {
+		return nil, err
+	}
+	s.Socket = socket
 	return l.Launcher.Start(s)
+}
+
+// dup returns a second descriptor of f.
+func dup(f *os.File) (*os.File, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	var dupErr error
+	if err := raw.Control(func(old uintptr) { fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); err != nil || dupErr != nil {
+		return nil, fmt.Errorf("copy the session's socket: %w", errors.Join(err, dupErr))
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 func (l pppLauncher) Processes() int { return len(l.Launcher.Processes()) }

@@ -34,13 +34,7 @@ func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
 		}
 	case aaa.Rejected:
 		if s := c.byNAS[e.NASID]; s != nil {
-			c.counters.rejected++
-			s.reason = "authentication failed: " + string(e.Reason)
-			c.Log.Warn("authentication failed", append(s.fields(), zap.String("tried_as", e.User), zap.String("reason", string(e.Reason)))...)
-		}
-	case aaa.Stopped:
-		if s := c.byNAS[e.NASID]; s != nil {
-			s.carried(e.RxBytes, e.TxBytes)
+			c.reject(s, string(e.Reason), zap.String("tried_as", e.User))
 		}
 	case aaa.Started:
 		if s := c.byNAS[e.NASID]; s != nil {
@@ -49,7 +43,14 @@ func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
 				s.state, s.reason = sessionEstablished, ""
 			}
 			c.counters.sessionsUp++
-			c.Log.Info("session up", append(s.fields(), zap.Duration("setup", now.Sub(s.client.opened)))...)
+			c.Log.Info("session up", append(s.fields(), zap.Duration("setup", now.Sub(s.client.opened).Round(time.Millisecond)))...)
 		}
 	}
+}
+
+// reject notes that a session comes to nothing for want of a user.
+func (c *Concentrator) reject(s *session, reason string, more ...zap.Field) {
+	c.counters.rejected++
+	s.failed, s.reason = true, "authentication failed: "+reason
+	c.Log.Warn("authentication failed", append(append(s.fields(), zap.String("reason", reason)), more...)...)
 }

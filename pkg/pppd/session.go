@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -22,6 +23,20 @@ const (
 
 	authAll = AuthPAP | AuthCHAP | AuthMSCHAPv2
 )
+
+// String lists the methods, such as "mschapv2 chap".
+func (a Auth) String() string {
+	var names []string
+	for _, m := range []struct {
+		method Auth
+		name   string
+	}{{AuthMSCHAPv2, "mschapv2"}, {AuthCHAP, "chap"}, {AuthPAP, "pap"}} {
+		if a&m.method != 0 {
+			names = append(names, m.name)
+		}
+	}
+	return strings.Join(names, " ")
+}
 
 const (
 	// DefaultMTU fits ESP in UDP with AES-CBC on a path of 1500 octets without fragments.
