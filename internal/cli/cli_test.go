@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -66,7 +67,7 @@ func (*still) Stats(context.Context) (control.Stats, error) {
 
 func (s *still) CloseTunnel(_ context.Context, id uint16) error {
 	if id != 16384 {
-		return control.ErrNotFound
+		return fmt.Errorf("tunnel %d: %w", id, control.ErrNotFound)
 	}
 	s.closed = append(s.closed, "tunnel")
 	return nil
@@ -74,7 +75,7 @@ func (s *still) CloseTunnel(_ context.Context, id uint16) error {
 
 func (s *still) CloseSession(_ context.Context, id string) error {
 	if !strings.HasPrefix(id, "16384-") {
-		return control.ErrNotFound
+		return fmt.Errorf("session %q: %w", id, control.ErrNotFound)
 	}
 	s.closed = append(s.closed, id)
 	return nil
@@ -185,7 +186,13 @@ func TestExitCodes(t *testing.T) {
 		{"tunnel show", ExitUsage, "accepts 1 arg"},
 		{"tunnel show 17000", ExitFailure, "tunnel 17000: not found"},
 		{"tunnel close 16384 x", ExitUsage, "is not the id of a tunnel"},
-		{"tunnel close 16385", ExitFailure, "tunnel 16385: not found"},
+		{"tunnel close 16385", ExitFailure, "l2tpctl: tunnel 16385: not found\n"},
+		{"session show garbage", ExitUsage, `"garbage" is not the id of a session: tunnel id, "-", number, such as 16384-1`},
+		{"session disconnect 16384-1 16384", ExitUsage, `"16384" is not the id of a session`},
+		{"session show 0-1", ExitUsage, "is not the id of a session"},
+		{"session show 16384-7", ExitFailure, `l2tpctl: session "16384-7": not found`},
+		{"session disconnect 16385-1", ExitFailure, `l2tpctl: session "16385-1": not found`},
+		{"tunnel list --socket /etc/passwd", ExitUnreachable, "/etc/passwd is no socket"},
 		{"session disconnect", ExitUsage, "either ids of sessions or --user NAME"},
 		{"session disconnect 1 --user x", ExitUsage, "either ids of sessions or --user NAME"},
 		{"session disconnect --user nobody", ExitFailure, `sessions of user "nobody": not found`},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -94,6 +95,11 @@ func newSession(g *globals) *cobra.Command {
 		return nil
 	}
 	disconnect.RunE = func(cmd *cobra.Command, args []string) error {
+		for _, id := range args {
+			if err := checkSessionID(id); err != nil {
+				return err
+			}
+		}
 		c := g.client()
 		defer c.Close()
 		closed := func(id string) { fmt.Fprintf(g.env.Out, "closed session %s\n", escaped(id)) }
@@ -114,7 +120,12 @@ func newSession(g *globals) *cobra.Command {
 	}
 	return group("session", "PPP sessions of users",
 		newList(g, n, (*control.Client).Sessions),
-		newShow(g, n, (*control.Client).Session),
+		newShow(g, n, func(c *control.Client, ctx context.Context, arg string) (control.Session, error) {
+			if err := checkSessionID(arg); err != nil {
+				return control.Session{}, err
+			}
+			return c.Session(ctx, arg)
+		}),
 		disconnect)
 }
 
@@ -128,4 +139,14 @@ func tunnelID(s string) (uint16, error) {
 		return 0, usagef("%q is not the id of a tunnel: a number from 1 to 65535", s)
 	}
 	return uint16(id), nil
+}
+
+// checkSessionID wants the id of a tunnel, "-", and a number from 1.
+func checkSessionID(s string) error {
+	tunnel, number, found := strings.Cut(s, "-")
+	_, err := tunnelID(tunnel)
+	if n, numErr := strconv.ParseUint(number, 10, 32); !found || err != nil || numErr != nil || n == 0 {
+		return usagef("%q is not the id of a session: tunnel id, \"-\", number, such as 16384-1", s)
+	}
+	return nil
 }

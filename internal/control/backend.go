@@ -5,11 +5,12 @@ import (
 	"errors"
 )
 
-// ErrNotFound means that there is no tunnel, session or user of that id or name. Backends return it (wrapped), the server
-// turns it into status 404, and errors of the client are it again.
+// ErrNotFound means that there is no tunnel, session or user of that id or name. Backends return it wrapped in an error that
+// names what was not found, the server turns that into status 404, and errors of the client are it again.
 var ErrNotFound = errors.New("not found")
 
-// Backend is the daemon behind the API. Its methods are called by many goroutines at once.
+// Backend is the daemon behind the API. Its methods are called by many goroutines at once. The texts of their errors reach the
+// operator as they are: they say what was attempted, and on which tunnel or session.
 type Backend interface {
 	Tunnels(ctx context.Context) ([]Tunnel, error)
 	Sessions(ctx context.Context) ([]Session, error)

@@ -142,6 +142,8 @@ func (c *Client) advise(err error) error {
 		return fmt.Errorf("%w: permission denied on %s: %s", ErrUnreachable, c.socket, c.whoMay())
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: there is no socket %s: start the daemon (l2tpctl serve), or name its socket with --socket", ErrUnreachable, c.socket)
+	case errors.Is(err, syscall.ECONNREFUSED) && !c.isSocket():
+		return fmt.Errorf("%w: %s is no socket: name that of the daemon with --socket (control.socket in its configuration)", ErrUnreachable, c.socket)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w: nobody listens on %s: the daemon has died; start it again (l2tpctl serve)", ErrUnreachable, c.socket)
 	}
@@ -150,6 +152,11 @@ func (c *Client) advise(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnreachable, op)
 	}
 	return fmt.Errorf("control API: %w", err)
+}
+
+func (c *Client) isSocket() bool {
+	info, err := os.Stat(c.socket)
+	return err == nil && info.Mode().Type() == fs.ModeSocket
 }
 
 // whoMay says who may use the socket.

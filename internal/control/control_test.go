@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +19,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // memory is a backend that keeps its tunnels and sessions in memory.
@@ -59,7 +63,7 @@ func (m *memory) CloseTunnel(_ context.Context, id uint16) error {
 			return nil
 		}
 	}
-	return ErrNotFound
+	return fmt.Errorf("tunnel %d: %w", id, ErrNotFound)
 }
 
 func (m *memory) CloseSession(_ context.Context, id string) error {
@@ -71,7 +75,7 @@ func (m *memory) CloseSession(_ context.Context, id string) error {
 			return nil
 		}
 	}
-	return ErrNotFound
+	return fmt.Errorf("session %q: %w", id, ErrNotFound)
 }
 
 // serve runs the API on a socket and returns its path.
@@ -145,8 +149,8 @@ func TestRoundTrip(t *testing.T) {
 
 	for what, err := range map[string]error{
 		"tunnel 16384":               c.CloseTunnel(ctx, 16384),
-		"session 16384-2":            c.CloseSession(ctx, "16384-2"),
-		"session a/b?c":              c.CloseSession(ctx, "a/b?c"),
+		`session "16384-2"`:          c.CloseSession(ctx, "16384-2"),
+		`session "a/b?c"`:            c.CloseSession(ctx, "a/b?c"),
 		`sessions of user "alice x"`: func() error { _, err := c.Disconnect(ctx, "alice x"); return err }(),
 	} {
 		if !errors.Is(err, ErrNotFound) || err.Error() != what+": not found" {
@@ -174,7 +178,14 @@ func TestWire(t *testing.T) {
 			`"ppp":{"processes":0,"authenticated":0,"rejected":0,"pool_free":0,"pool_used":0},` +
 			`"slots":{"used":0,"resting":0,"free":0,"exhausted":6},` +
 			`"errors":{"inbox_full":1,"panics":2,"send":3,"kernel":4,"runts":5},"steering":null,"xfrm_stat":null}` + "\n"},
-		{"POST", "/v1/tunnels", `404 {"error":"no such endpoint: POST /v1/tunnels"}` + "\n"},
+		{"GET", "/v1/tunnels/0", `400 {"error":"tunnel id \"0\" is not a number from 1 to 65535"}` + "\n"},
+		{"GET", "/v1/tunnels?user=bob", `400 {"error":"unknown query parameter \"user\": GET /v1/tunnels knows no query"}` + "\n"},
+		{"GET", "/v1/sessions?usr=bob", `400 {"error":"unknown query parameter \"usr\": GET /v1/sessions knows user"}` + "\n"},
+		{"GET", "/v1/sessions?user=a&user=b", `400 {"error":"the query parameter user is there more than once"}` + "\n"},
+		{"GET", "/v1/sessions?user=a;b", `400 {"error":"the query cannot be read: invalid semicolon separator in query"}` + "\n"},
+		{"POST", "/v1/tunnels", `405 {"error":"/v1/tunnels knows GET, not POST"}` + "\n"},
+		{"PUT", "/v1/sessions/1-1", `405 {"error":"/v1/sessions/1-1 knows GET, DELETE, not PUT"}` + "\n"},
+		{"POST", "/v1/tunnel", `404 {"error":"no such endpoint: POST /v1/tunnel"}` + "\n"},
 		{"GET", "/", `404 {"error":"no such endpoint: GET /"}` + "\n"},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), test.method, "http://x"+test.path, nil)
@@ -193,6 +204,45 @@ func TestWire(t *testing.T) {
 		if ct := resp.Header.Get("Content-Type"); ct != "application/json" {
 			t.Errorf("content type %q", ct)
 		}
+	}
+}
+
+// A request that closes is logged when it is known what came of it.
+func TestClosingIsLogged(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	h := Handler(sample(), Version{}, zap.New(core))
+	for _, test := range []struct{ path, message string }{
+		{"/v1/tunnels/16384", "tunnel closed on request"},
+		{"/v1/tunnels/16399", "request to close a tunnel failed"},
+		{"/v1/sessions/16384-2", "session closed on request"},
+		{"/v1/sessions/garbage", "request to close a session failed"},
+		{"/v1/sessions?user=alice", "session closed on request,session closed on request"},
+		{"/v1/sessions?user=alice", "request to close a session failed"},
+	} {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodDelete, test.path, nil))
+		var messages []string
+		for _, e := range logs.TakeAll() {
+			messages = append(messages, e.Message)
+		}
+		if got := strings.Join(messages, ","); got != test.message {
+			t.Errorf("DELETE %s: logged %q, want %q", test.path, got, test.message)
+		}
+	}
+}
+
+func TestSessionsOfUser(t *testing.T) {
+	m := sample()
+	h := Handler(m, Version{}, zap.NewNop())
+	for user, want := range map[string]int{"alice": 2, "bob": 1, "nobody": 0, "": 0} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/sessions?"+url.Values{"user": {user}}.Encode(), nil))
+		var got []Session
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got == nil || len(got) != want {
+			t.Errorf("%q: %d sessions, want %d: %s, %v", user, len(got), want, w.Body, err)
+		}
+	}
+	if len(m.sessions) != 3 || m.sessions[1].User != "bob" {
+		t.Errorf("the backend's own list was changed: %+v", m.sessions)
 	}
 }
 
@@ -286,7 +336,7 @@ func TestUnreachable(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(dir, "none.sock"): "start the daemon (l2tpctl serve)",
 		dead:                            "the daemon has died",
-		dir:                             "the daemon has died",
+		dir:                             "is no socket: name that of the daemon",
 	} {
 		_, err := NewClient(path).Stats(t.Context())
 		if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), want) {

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -58,27 +61,40 @@ func Serve(ctx context.Context, l net.Listener, b Backend, v Version, log *zap.L
 func Handler(b Backend, v Version, log *zap.Logger) http.Handler {
 	h := &handler{backend: b, log: log}
 	mux := http.NewServeMux()
-	handle := func(pattern string, f func(*http.Request) (any, error)) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	methods := make(map[string][]string) // by path
+	handle := func(method, path string, f func(*http.Request) (any, error), parameters ...string) {
+		methods[path] = append(methods[path], method)
+		mux.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
 			ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 			defer cancel()
 			r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
+			if err := checkQuery(r, parameters); err != nil {
+				h.reply(w, nil, err)
+				return
+			}
 			value, err := f(r.WithContext(ctx))
 			h.reply(w, value, err)
 		})
 	}
-	handle("GET /v1/tunnels", func(r *http.Request) (any, error) { return list(b.Tunnels(r.Context())) })
-	handle("GET /v1/tunnels/{id}", h.tunnel)
-	handle("DELETE /v1/tunnels/{id}", h.closeTunnel)
-	handle("GET /v1/sessions", func(r *http.Request) (any, error) { return list(b.Sessions(r.Context())) })
-	handle("GET /v1/sessions/{id}", h.session)
-	handle("DELETE /v1/sessions/{id}", h.closeSession)
-	handle("DELETE /v1/sessions", h.closeUser)
-	handle("GET /v1/sas", func(r *http.Request) (any, error) { return list(b.SAs(r.Context())) })
-	handle("GET /v1/stats", func(r *http.Request) (any, error) { return b.Stats(r.Context()) })
-	handle("GET /v1/version", func(*http.Request) (any, error) { return v, nil })
-	handle("/", func(r *http.Request) (any, error) {
-		return nil, &Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no such endpoint: %s %s", r.Method, r.URL.Path)}
+	handle(http.MethodGet, "/v1/tunnels", func(r *http.Request) (any, error) { return list(b.Tunnels(r.Context())) })
+	handle(http.MethodGet, "/v1/tunnels/{id}", h.tunnel)
+	handle(http.MethodDelete, "/v1/tunnels/{id}", h.closeTunnel)
+	handle(http.MethodGet, "/v1/sessions", h.sessions, "user")
+	handle(http.MethodGet, "/v1/sessions/{id}", h.session)
+	handle(http.MethodDelete, "/v1/sessions/{id}", h.closeSession)
+	handle(http.MethodDelete, "/v1/sessions", h.closeUser, "user")
+	handle(http.MethodGet, "/v1/sas", func(r *http.Request) (any, error) { return list(b.SAs(r.Context())) })
+	handle(http.MethodGet, "/v1/stats", func(r *http.Request) (any, error) { return b.Stats(r.Context()) })
+	handle(http.MethodGet, "/v1/version", func(*http.Request) (any, error) { return v, nil })
+	for path, allowed := range methods {
+		allow := strings.Join(allowed, ", ")
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", allow)
+			h.reply(w, nil, &Error{Status: http.StatusMethodNotAllowed, Message: fmt.Sprintf("%s knows %s, not %s", r.URL.Path, allow, r.Method)})
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		h.reply(w, nil, &Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no such endpoint: %s %s", r.Method, r.URL.Path)})
 	})
 	return mux
 }
@@ -86,6 +102,27 @@ func Handler(b Backend, v Version, log *zap.Logger) http.Handler {
 type handler struct {
 	backend Backend
 	log     *zap.Logger
+}
+
+// checkQuery refuses queries that would be ignored, in whole or in part.
+func checkQuery(r *http.Request, parameters []string) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return &Error{Status: http.StatusBadRequest, Message: "the query cannot be read: " + err.Error()}
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		switch {
+		case !slices.Contains(parameters, name):
+			known := "knows no query"
+			if len(parameters) > 0 {
+				known = "knows " + strings.Join(parameters, ", ")
+			}
+			return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("unknown query parameter %q: %s %s %s", name, r.Method, r.URL.Path, known)}
+		case len(query[name]) > 1:
+			return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("the query parameter %s is there more than once", name)}
+		}
+	}
+	return nil
 }
 
 // list makes an empty list of none, so that JSON has [] and not null.
@@ -102,13 +139,23 @@ func (h *handler) tunnel(r *http.Request) (any, error) {
 		return nil, err
 	}
 	all, err := h.backend.Tunnels(r.Context())
-	return find(all, err, "tunnel "+r.PathValue("id"), func(t Tunnel) bool { return t.ID == id })
+	return find(all, err, fmt.Sprintf("tunnel %d", id), func(t Tunnel) bool { return t.ID == id })
+}
+
+// sessions lists all sessions, or those of the user in the query.
+func (h *handler) sessions(r *http.Request) (any, error) {
+	all, err := h.backend.Sessions(r.Context())
+	if query := r.URL.Query(); err == nil && query.Has("user") {
+		user := query.Get("user")
+		all = slices.DeleteFunc(slices.Clone(all), func(s Session) bool { return s.User != user })
+	}
+	return list(all, err)
 }
 
 func (h *handler) session(r *http.Request) (any, error) {
 	id := r.PathValue("id")
 	all, err := h.backend.Sessions(r.Context())
-	return find(all, err, "session "+id, func(s Session) bool { return s.ID == id })
+	return find(all, err, fmt.Sprintf("session %q", id), func(s Session) bool { return s.ID == id })
 }
 
 func find[T any](all []T, err error, what string, is func(T) bool) (any, error) {
@@ -127,20 +174,31 @@ func (h *handler) closeTunnel(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.log.Info("closing a tunnel on request", zap.Uint16("tunnel", id), caller(r))
-	if err := h.backend.CloseTunnel(r.Context(), id); err != nil {
-		return nil, fmt.Errorf("tunnel %d: %w", id, err)
+	err = h.backend.CloseTunnel(r.Context(), id)
+	h.record("tunnel", err, zap.Uint16("tunnel", id), caller(r))
+	if err != nil {
+		return nil, err
 	}
-	return Closed{[]string{r.PathValue("id")}}, nil
+	return Closed{[]string{strconv.Itoa(int(id))}}, nil
 }
 
 func (h *handler) closeSession(r *http.Request) (any, error) {
 	id := r.PathValue("id")
-	h.log.Info("closing a session on request", zap.String("session", id), caller(r))
-	if err := h.backend.CloseSession(r.Context(), id); err != nil {
-		return nil, fmt.Errorf("session %s: %w", id, err)
+	err := h.backend.CloseSession(r.Context(), id)
+	h.record("session", err, zap.String("session", id), caller(r))
+	if err != nil {
+		return nil, err
 	}
 	return Closed{[]string{id}}, nil
+}
+
+// record logs who had something closed, or tried to.
+func (h *handler) record(what string, err error, fields ...zap.Field) {
+	if err != nil {
+		h.log.Info("request to close a "+what+" failed", append(fields, zap.Error(err))...)
+		return
+	}
+	h.log.Info(what+" closed on request", fields...)
 }
 
 // closeUser ends all sessions of the user in the query.
@@ -153,28 +211,32 @@ func (h *handler) closeUser(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.log.Info("closing the sessions of a user on request", zap.String("user", user), caller(r))
 	done := Closed{[]string{}}
 	for _, s := range all {
 		if s.User != user {
 			continue
 		}
-		switch err := h.backend.CloseSession(r.Context(), s.ID); {
-		case err == nil:
-			done.Closed = append(done.Closed, s.ID)
-		case !errors.Is(err, ErrNotFound): // it may have gone by itself
-			return nil, fmt.Errorf("session %s: %w", s.ID, err)
+		err := h.backend.CloseSession(r.Context(), s.ID)
+		if errors.Is(err, ErrNotFound) {
+			continue // it has gone by itself
 		}
+		h.record("session", err, zap.String("session", s.ID), zap.String("user", user), caller(r))
+		if err != nil {
+			return nil, err
+		}
+		done.Closed = append(done.Closed, s.ID)
 	}
 	if len(done.Closed) == 0 {
-		return nil, fmt.Errorf("sessions of user %q: %w", user, ErrNotFound)
+		err := fmt.Errorf("sessions of user %q: %w", user, ErrNotFound)
+		h.record("session", err, zap.String("user", user), caller(r))
+		return nil, err
 	}
 	return done, nil
 }
 
 func tunnelID(r *http.Request) (uint16, error) {
 	id, err := strconv.ParseUint(r.PathValue("id"), 10, 16)
-	if err != nil {
+	if err != nil || id == 0 {
 		return 0, &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("tunnel id %q is not a number from 1 to 65535", r.PathValue("id"))}
 	}
 	return uint16(id), nil
