@@ -15,7 +15,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/l2tpctl, statically linked
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/l2tpctl ./cmd/l2tpctl
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$$(git describe --always --dirty 2>/dev/null)" -o bin/l2tpctl ./cmd/l2tpctl
 
 demo: deps build ## two foreign clients behind one NAT: connect, show, send traffic, disconnect
 	CGO_ENABLED=0 $(GO) build -o build/demo ./demo
