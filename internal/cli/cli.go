@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 
@@ -49,6 +50,8 @@ func newRoot(env *Env) *cobra.Command {
 	if env.Doctor != nil {
 		root.AddCommand(newDoctor(g))
 	}
+	root.Version = env.Version.Version
+	root.SetVersionTemplate("l2tpctl {{.Version}}\n")
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
@@ -78,8 +81,9 @@ func group(name, short string, sub ...*cobra.Command) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			cmd.SetOut(cmd.ErrOrStderr()) // not where a program expects a list
 			_ = cmd.Help()
-			return usagef("%s needs a subcommand", cmd.CommandPath())
+			return helpShown{fmt.Errorf("which command? %s needs one of those above", cmd.CommandPath())}
 		},
 	}
 	cmd.AddCommand(sub...)

@@ -178,8 +178,10 @@ func TestExitCodes(t *testing.T) {
 		{"tunnel list --match colour=red", ExitUsage, "unknown column"},
 		{"tunnel list -o xml", ExitUsage, `unknown output format "xml"; there are table, wide, json, csv`},
 		{"tunnel list extra", ExitUsage, `unknown command "extra"`},
+		{"stats --match XfrmInError", ExitOK, "no counter matches; those of xfrm_stat and drops are left out as long as they are zero"},
 		{"tunnel lst", ExitUsage, "unknown command \"lst\"\nTry: l2tpctl tunnel --help"},
-		{"tunnel", ExitUsage, "needs a subcommand"},
+		{"tunnel", ExitUsage, "l2tpctl: which command? l2tpctl tunnel needs one of those above\n"},
+		{"", ExitUsage, "l2tpctl: which command? l2tpctl needs one of those above\n"},
 		{"tunnnel", ExitUsage, "unknown command"},
 		{"--nonsense", ExitUsage, "unknown flag"},
 		{"tunnel show 0", ExitUsage, "is not the id of a tunnel"},
@@ -197,7 +199,7 @@ func TestExitCodes(t *testing.T) {
 		{"session disconnect 1 --user x", ExitUsage, "either ids of sessions or --user NAME"},
 		{"session disconnect --user nobody", ExitFailure, `sessions of user "nobody": not found`},
 		{"check -c /nonexistent.yaml", ExitFailure, "no such file"},
-		{"serve -c /nonexistent.yaml", ExitFailure, "no such file"},
+		{"serve -c /nonexistent.yaml", ExitFailure, "no such file or directory: create it (see configs/l2tpctl.reference.yaml and docs/configuration.md), or name another with -c"},
 	} {
 		args := strings.Fields(test.args)
 		if !slices.Contains(args, "--socket") {
@@ -207,6 +209,12 @@ func TestExitCodes(t *testing.T) {
 		if got.code != test.code || !strings.Contains(got.err, test.err) {
 			t.Errorf("%s: %+v, want %d, %s", test.args, got, test.code, test.err)
 		}
+	}
+	if got := run(t, Env{}); got.out != "" || strings.Contains(got.err, "Try:") || !strings.Contains(got.err, "Available Commands:") {
+		t.Errorf("no command: %+v", got)
+	}
+	if got := run(t, Env{}, "--version"); got != (result{0, "l2tpctl v1.2.3\n", ""}) {
+		t.Errorf("%+v", got)
 	}
 	if got := run(t, Env{}, "--help"); got.code != 0 || !strings.Contains(got.out, "session") {
 		t.Errorf("%+v", got)
@@ -295,5 +303,14 @@ func TestDoctor(t *testing.T) {
 	findings[0].Status = control.StatusFailure
 	if got := run(t, env, "doctor", "-c", path); got.code != ExitFailure || got.err != "" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A binary that was built outside of a repository says nothing about one.
+func TestVersionWithoutRepository(t *testing.T) {
+	var out bytes.Buffer
+	code := Run(t.Context(), Env{Out: &out, Err: &out, Version: control.Version{Version: "v1", Go: "go1.26", Platform: "linux/amd64"}}, []string{"version", "-o", "table"})
+	if want := "VERSION   v1\nGO        go1.26\nPLATFORM  linux/amd64\n"; code != 0 || out.String() != want {
+		t.Errorf("%d, %s", code, out.String())
 	}
 }

@@ -27,18 +27,25 @@ func (e usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
+// helpShown is a command line that lacks a command; the help has been printed already.
+type helpShown struct{ error }
+
 // errQuiet is a failure that has been printed already.
 var errQuiet = errors.New("failed")
 
 // report prints an error and returns the exit code for it.
 func report(w io.Writer, cmd *cobra.Command, err error) int {
 	var usage usageError
+	var helped helpShown
 	var faults config.Errors
 	switch {
 	case err == nil:
 		return ExitOK
 	case errors.Is(err, errQuiet):
 		return ExitFailure
+	case errors.As(err, &helped):
+		fmt.Fprintf(w, "\nl2tpctl: %s\n", escapedLines(err.Error()))
+		return ExitUsage
 	case errors.As(err, &usage):
 		fmt.Fprintf(w, "l2tpctl: %v\nTry: %s --help\n", escaped(err.Error()), cmd.CommandPath())
 		return ExitUsage

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -31,7 +32,15 @@ func newStats(g *globals) *cobra.Command {
 		if o.format == "json" && len(o.columns)+len(o.sort)+len(o.match) == 0 {
 			return writeJSON(g.env.Out, stats)
 		}
-		return printList(o, noun{"counter", "counters"}, flatten("", reflect.ValueOf(stats)))
+		rows := flatten("", reflect.ValueOf(stats))
+		if err := printList(o, noun{"counter", "counters"}, rows); err != nil || o.format == "json" || o.format == "csv" {
+			return err
+		}
+		keep, err := filters(columnsOf(reflect.TypeFor[counter]()), o.match)
+		if err == nil && !slices.ContainsFunc(rows, func(c counter) bool { return keep(reflect.ValueOf(c)) }) {
+			fmt.Fprintln(g.env.Err, "no counter matches; those of xfrm_stat and drops are left out as long as they are zero")
+		}
+		return err
 	}
 	return cmd
 }

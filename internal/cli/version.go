@@ -17,6 +17,9 @@ func newVersion(g *globals) *cobra.Command {
 		if err := o.check(reflect.TypeFor[control.Version]()); err != nil {
 			return err
 		}
+		if g.env.Version.Revision == "" && len(o.columns) == 0 && o.format != "json" && o.format != "csv" {
+			o.columns = []string{"version", "go", "platform"} // nothing is known about a repository
+		}
 		return printOne(o, g.env.Version)
 	}
 	return cmd
