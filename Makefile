@@ -23,9 +23,10 @@ demo: deps build ## two foreign clients behind one NAT: connect, show, send traf
 
 test: deps lint unit fuzz integration ## everything below except smoke-qemu and bench
 
-lint: ## gofmt, go vet, staticcheck, also of the tests that need a kernel
+lint: ## gofmt, tidy go.mod, go vet, staticcheck, also of the tests that need a kernel
 	@unformatted="$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l)"; \
 	if [ -n "$$unformatted" ]; then echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; fi
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(GO) vet -tags integration,kernel ./...
 	$(GO) run $(STATICCHECK) -tags integration,kernel ./...
