@@ -94,11 +94,7 @@ func newSettings(cfg *config.Config) (settings, error) {
 	for _, p := range cfg.IKE.ESPProposals {
 		s.ike.Phase2 = append(s.ike.Phase2, espProposal(p))
 	}
-	var ranges []pool.Range
-	for _, r := range cfg.Pool {
-		ranges = append(ranges, pool.Range{First: r.From, Last: r.To})
-	}
-	addresses, err := pool.New(ranges, cfg.PPP.LocalAddress)
+	addresses, err := pool.New(cfg.Pool, cfg.PPP.LocalAddress)
 	if err != nil {
 		return s, fmt.Errorf("pool: %w", err)
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/l2tpctl/l2tpctl/internal/pool"
 )
 
 // DefaultPath is the configuration file that `serve` and `check` read when none is named.
@@ -36,7 +38,7 @@ type Config struct {
 	L2TP   L2TP
 	PPP    PPP
 	Users  []User
-	Pool   Pool // without PPP.LocalAddress and the users' fixed addresses
+	Pool   []pool.Range // IPv4, ascending, without PPP.LocalAddress and the users' fixed addresses
 	Listen []netip.Addr
 	Slots  Slots
 	// InterfacePrefix starts the name of every PPP interface: prefix, port of the slot, "-", number.
@@ -163,6 +165,9 @@ func Load(path string) (*Config, error) {
 // at its folder.
 func Parse(path string, data []byte) (*Config, error) {
 	d := &decoder{file: path, dir: filepath.Dir(path), fixed: map[netip.Addr]ast.Node{}}
+	if err := d.utf8(data); err != nil {
+		return nil, err // the parser would change what it cannot read, and a secret with it
+	}
 	file, err := parser.ParseBytes(bytes.TrimPrefix(data, []byte("\ufeff")), 0) // some editors begin with a byte order mark
 	if err != nil {
 		return nil, d.syntax(err)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func TestMinimalHasDefaults(t *testing.T) {
 			EchoInterval: 30 * time.Second, EchoFailures: 4,
 		},
 		Users:           []User{{Name: "alice", Password: "replace-this-too"}},
-		Pool:            Pool{{netip.MustParseAddr("10.99.0.2"), netip.MustParseAddr("10.99.0.254")}},
+		Pool:            ranges(t, "10.99.0.2-10.99.0.254"),
 		Listen:          []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
 		Slots:           Slots{Tag: 0x1701, PortBase: 16384, PortMask: 0xC000},
 		InterfacePrefix: "l2t",
@@ -68,8 +69,8 @@ func TestReferenceFile(t *testing.T) {
 	if len(c.Warnings) > 0 {
 		t.Errorf("warnings: %q", c.Warnings)
 	}
-	if c.Pool.Size() != 254-2+90 || c.Pool.Contains(netip.MustParseAddr("10.99.0.10")) || c.Pool.Contains(netip.MustParseAddr("10.99.0.1")) {
-		t.Errorf("pool %v", c.Pool)
+	if want := ranges(t, "10.99.0.2-10.99.0.9", "10.99.0.11-10.99.0.254", "10.99.4.10-10.99.4.99"); !slices.Equal(c.Pool, want) {
+		t.Errorf("pool %v, want %v", c.Pool, want)
 	}
 	for peer, want := range map[string]string{"203.0.113.9": "Hq6J", "::ffff:203.0.113.9": "Hq6J", "198.51.100.1": "tPwZ", "2001:db8:77::1": "uE3g", "2001:db8::1": "tPwZ"} {
 		if got := string(c.IKE.PSK(netip.Addr{}, netip.MustParseAddr(peer))); !strings.HasPrefix(got, want) {
@@ -109,7 +110,7 @@ func TestErrors(t *testing.T) {
 		"empty file": {"", `t.yaml:1:1: ike: found no such key, expected a section ike with psk, psk_file or keys
 t.yaml:1:1: users: found no such key, expected a list of users with name and password
 t.yaml:1:1: pool: found no such key, expected ` + poolForm},
-		"not yaml":         {"ike: [", `t.yaml:1:6: found a syntax error (sequence end token ']' not found), expected valid YAML`},
+		"not yaml":         {"ike: [", `t.yaml:1:6: found a syntax error (sequence end token ']' not found), expected valid YAML (is a quote missing, or a value with ':' unquoted, here or above?)`},
 		"not a mapping":    {"- a\n", `t.yaml:1:1: found a list, expected a mapping with the keys ike, users,`},
 		"twice the key":    {psk + rest + "pool: 10.0.0.0/24\n", `t.yaml:4:1: found a key for the second time (mapping key "pool" already defined at [2:1]), expected each key once`},
 		"unknown key":      {psk + rest + "log: {levle: info}\n", `t.yaml:4:7: log: found the unknown key "levle", expected one of level, format`},
@@ -119,7 +120,7 @@ t.yaml:1:1: pool: found no such key, expected ` + poolForm},
 		"null psk":         {"ike:\n  psk:\n" + rest, `t.yaml:2:7: ike.psk: found nothing, expected a string`},
 		"no psk":           {"ike: {dpd_interval: 10s}\n" + rest, `t.yaml:1:7: ike: found no pre-shared key, expected psk, psk_file or keys`},
 		"two psks":         {"ike: {psk: 0123456789012345678901234, psk_file: doc.go}\n" + rest, `t.yaml:1:49: ike.psk_file: found both psk and psk_file, expected one of them`},
-		"no psk file":      {"ike: {psk_file: /nonexistent/psk}\n" + rest, `t.yaml:1:17: ike.psk_file: found open /nonexistent/psk: no such file or directory, expected a file that can be read`},
+		"no psk file":      {"ike: {psk_file: /nonexistent/psk}\n" + rest, `t.yaml:1:17: ike.psk_file: found "/nonexistent/psk", which cannot be read (no such file or directory), expected the path of a file that can be read`},
 		"bad peer":         {"ike: {keys: [{peer: 203.0.113.0/33, psk: x}]}\n" + rest, `t.yaml:1:21: ike.keys[0].peer: found "203.0.113.0/33", expected a prefix or address such as 203.0.113.0/24`},
 		"host bits":        {"ike: {keys: [{peer: 203.0.113.1/24, psk: x}]}\n" + rest, `t.yaml:1:21: ike.keys[0].peer: found "203.0.113.1/24", expected a prefix without host bits; did you mean 203.0.113.0/24?`},
 		"same peer":        {"ike: {keys: [{peer: 192.0.2.1, psk: x}, {peer: 192.0.2.1/32, psk: x}]}\n" + rest, `t.yaml:1:48: ike.keys[1].peer: found 192.0.2.1/32 for the second time, expected one key for each prefix`},
@@ -136,7 +137,26 @@ t.yaml:1:1: pool: found no such key, expected ` + poolForm},
 		"pool nothing":     {psk + "pool: []\nusers: [{name: a, password: b}]\n", `t.yaml:2:7: pool: found an empty list, expected ` + poolForm},
 		"pool of us":       {psk + "pool: 10.9.0.1/32\nusers: [{name: a, password: b}]\n", `t.yaml:2:7: pool: found no address besides 10.9.0.1, which is our own, expected ` + poolForm},
 		"pool prefix":      {psk + "pool: 10.9.0.0/240\nusers: [{name: a, password: b}]\n", `t.yaml:2:7: pool: found "10.9.0.0/240", expected ` + poolForm},
-		"pool overlap":     {psk + "pool: [10.9.0.0/24, 10.9.0.9-10.9.0.10]\nusers: [{name: a, password: b}]\n", `t.yaml:2:7: pool: found 10.9.0.1-10.9.0.254 and 10.9.0.9-10.9.0.10 overlap, expected ranges that do not overlap`},
+		"pool overlap":     {psk + "pool: [10.9.0.0/24, 10.9.0.9-10.9.0.10]\nusers: [{name: a, password: b}]\n", `t.yaml:2:7: pool: found 10.9.0.1-10.9.0.254 and 10.9.0.9-10.9.0.10, which overlap, expected ranges that do not overlap`},
+		"pool too large":   {psk + "pool: 10.0.0.0/7\nusers: [{name: a, password: b}]\n", `t.yaml:2:7: pool: found "10.0.0.0/7", expected at most 16777216 addresses, a /8`},
+		"range too large":  {psk + "pool: [10.0.0.0-12.0.0.0]\nusers: [{name: a, password: b}]\n", `t.yaml:2:8: pool[0]: found "10.0.0.0-12.0.0.0", expected at most 16777216 addresses, a /8`},
+		"pool of ipv6":     {psk + "pool: \"2001:db8::/120\"\nusers: [{name: a, password: b}]\n", `t.yaml:2:7: pool: found "2001:db8::/120", expected an IPv4 prefix`},
+		"no users":         {psk + "pool: 10.9.0.0/24\nusers: []\n", `t.yaml:3:8: users: found an empty list, expected a list of users with name and password`},
+		"no keys":          {"ike: {keys: []}\n" + rest, `t.yaml:1:13: ike.keys: found an empty list, expected a list of keys with peer and psk or psk_file`},
+		"no listen":        {psk + rest + "listen: []\n", `t.yaml:4:9: listen: found an empty list, expected a list of addresses`},
+		"no proposals":     {"ike: {psk: 0123456789012345678901234, proposals: []}\n" + rest, `t.yaml:1:50: ike.proposals: found an empty list, expected a list of ` + ikeProposalForm},
+		"no ESP proposals": {"ike: {psk: 0123456789012345678901234, esp_proposals: []}\n" + rest, `t.yaml:1:54: ike.esp_proposals: found an empty list, expected a list of ` + espProposalForm},
+		"no auth":          {psk + rest + "ppp: {auth: []}\n", `t.yaml:4:13: ppp.auth: found an empty list, expected one or more of mschapv2, chap, pap`},
+		"not UTF-8":        {"ike:\n  psk: \"é\xff\xfe0123456789012345678901234\"\n" + rest, `t.yaml:2:10: found an octet that is not UTF-8, expected text in UTF-8`},
+		"UTF-16":           {"\xff\xfei\x00k\x00e\x00", `t.yaml:1:1: found an octet that is not UTF-8`},
+		"open quote":       {"ike:\n  psk: \"0123456789012345678901234\n" + rest + "log: {level: \"info\"}\n", `t.yaml:`},
+		"colon in a value": {"ike:\n  psk: my secret: x\n" + rest, `t.yaml:2:8: found a syntax error (mapping value is not allowed in this context), expected valid YAML (is a quote missing, or a value with ':' unquoted`},
+		"bare colons":      {psk + rest + "listen: ::\n", `t.yaml:4:9: found a syntax error (mapping value is not allowed in this context), expected valid YAML (is a quote missing, or a value with ':' unquoted`},
+		"dpd timeout":      {"ike: {psk: 0123456789012345678901234, dpd_interval: 300, dpd_timeout: 20s}\n" + rest, `t.yaml:1:53: ike.dpd_interval: found "300", expected a duration`},
+		"two psks, one no": {"ike: {psk: 0123456789012345678901234, psk_file: /nonexistent/psk}\n" + rest, `t.yaml:1:49: ike.psk_file: found both psk and psk_file, expected one of them`},
+		"key with two":     {"ike: {keys: [{peer: 192.0.2.1, psk: x, psk_file: /nonexistent/psk}]}\n" + rest, `t.yaml:1:15: ike.keys[0]: found neither or both of psk and psk_file, expected one of them`},
+		"two passwords":    {psk + "pool: 10.9.0.0/24\nusers: [{name: a, password: b, password_file: /nonexistent/psk}]\n", `t.yaml:3:10: users[0]: found neither or both of password and password_file, expected one of them`},
+		"slots number":     {psk + rest + "slots: {port_base: 40000, port_mask: x}\n", `t.yaml:4:38: slots.port_mask: found "x", expected a number`},
 		"auth method":      {psk + rest + "ppp: {auth: [eap]}\n", `t.yaml:4:14: ppp.auth[0]: found "eap", expected one or more of mschapv2, chap, pap`},
 		"three dns":        {psk + rest + "ppp: {dns: [10.0.0.1, 10.0.0.2, 10.0.0.3]}\n", `t.yaml:4:12: ppp.dns: found 3 addresses, expected at most two`},
 		"dns of ipv6":      {psk + rest + "ppp: {dns: [\"2001:db8::1\"]}\n", `t.yaml:4:13: ppp.dns[0]: found "2001:db8::1", expected an IPv4 address such as 10.99.0.1`},
@@ -255,11 +275,12 @@ func TestSecretFiles(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	c := parse(t, "ike: {psk: short, proposals: aes128-sha1-modp1024}\npool: 10.0.0.0/24\nusers: [{name: a, password: b}]\nslots: {port_base: 0x8000}\n")
+	c := parse(t, "ike: {psk: short, proposals: aes128-sha1-modp1024}\npool: 10.0.0.0/24\nusers: [{name: a, password: b}]\nslots: {port_base: 0x8000}\ncontrol: {group: no-such-group}\n")
 	want := []string{
 		"t.yaml:1:30: ike.proposals: aes128-sha1-modp1024: groups below modp2048 can be broken by a well-funded attacker",
 		"t.yaml:1:12: ike.psk: the pre-shared key has 5 characters; below 20 it can be guessed offline by whoever intercepts one connection (try: openssl rand -base64 24)",
 		"t.yaml:4:20: slots: ports 32768-49151 overlap with the kernel's usual range of ephemeral ports (32768-60999)",
+		`t.yaml:5:18: control.group: there is no group "no-such-group": create it (groupadd --system no-such-group), or serve will refuse to start`,
 	}
 	if diff := cmp.Diff(want, c.Warnings); diff != "" {
 		t.Error(diff)

@@ -61,6 +61,9 @@ func kind(n ast.Node) string {
 	case *ast.MappingNode, *ast.MappingValueNode:
 		return "a mapping"
 	case *ast.SequenceNode:
+		if isEmpty(n) {
+			return "an empty list"
+		}
 		return "a list"
 	case *ast.AnchorNode, *ast.AliasNode:
 		return "an anchor or alias"
@@ -71,6 +74,12 @@ func kind(n ast.Node) string {
 	default:
 		return "something else"
 	}
+}
+
+// isEmpty says whether a node is a list without elements.
+func isEmpty(n ast.Node) bool {
+	s, ok := n.(*ast.SequenceNode)
+	return ok && len(s.Values) == 0
 }
 
 // describe is kind, with the value of scalars. Not for secrets.
@@ -144,9 +153,9 @@ func names(fields []field) string {
 	return strings.Join(list, ", ")
 }
 
-// list calls each for every element. A single scalar counts as a list of one.
+// list calls each for every element, of which there must be one. A single scalar counts as a list of one.
 func (d *decoder) list(path string, n ast.Node, expected string, each func(path string, n ast.Node)) {
-	if s, ok := n.(*ast.SequenceNode); ok {
+	if s, ok := n.(*ast.SequenceNode); ok && !isEmpty(n) {
 		for i, v := range s.Values {
 			each(fmt.Sprintf("%s[%d]", path, i), v)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 )
@@ -63,11 +64,32 @@ func (d *decoder) syntax(err error) error {
 		return Errors{{File: d.file, Line: 1, Column: 1, Found: "text that is not YAML", Expected: "a YAML mapping"}}
 	}
 	pos := y.GetToken().Position
-	expected := "valid YAML"
+	expected := "valid YAML (is a quote missing, or a value with ':' unquoted, here or above?)"
 	found := "a syntax error (" + y.GetMessage() + ")"
 	var dup *yaml.DuplicateKeyError
 	if errors.As(err, &dup) || strings.Contains(y.GetMessage(), "already defined") {
 		found, expected = "a key for the second time ("+y.GetMessage()+")", "each key once"
 	}
 	return Errors{{File: d.file, Line: pos.Line, Column: pos.Column, Found: found, Expected: expected}}
+}
+
+// utf8 finds the first octet that is not UTF-8.
+func (d *decoder) utf8(data []byte) error {
+	line, column := 1, 1
+	for rest := data; len(rest) > 0; {
+		r, size := utf8.DecodeRune(rest)
+		if r == utf8.RuneError && size == 1 {
+			return Errors{{File: d.file, Line: line, Column: column, Found: "an octet that is not UTF-8", Expected: "text in UTF-8 (a secret of other octets goes into a psk_file)"}}
+		}
+		if column++; r == '\n' {
+			line, column = line+1, 1
+		}
+		rest = rest[size:]
+	}
+	return nil
+}
+
+// forget drops the faults of some keys: they are about values that another fault makes irrelevant.
+func (d *decoder) forget(keys ...string) {
+	d.errs = slices.DeleteFunc(d.errs, func(e *Error) bool { return slices.Contains(keys, e.Key) })
 }

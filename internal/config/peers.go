@@ -2,6 +2,9 @@ package config
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -26,6 +29,14 @@ func (d *decoder) ike(c *Config, path string, n ast.Node) {
 	k := &c.IKE
 	any4, any6 := netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	var psk Secret
+	dpdFaulty := false
+	dpd := func(read func(string, ast.Node)) func(string, ast.Node) {
+		return func(path string, n ast.Node) {
+			before := len(d.errs)
+			read(path, n)
+			dpdFaulty = dpdFaulty || len(d.errs) > before
+		}
+	}
 	seen := d.mapping(path, n,
 		field{"psk", d.secret(&psk)},
 		field{"psk_file", d.secretFile(&psk)},
@@ -41,8 +52,8 @@ func (d *decoder) ike(c *Config, path string, n ast.Node) {
 		field{"esp_proposals", func(path string, n ast.Node) {
 			k.ESPProposals = proposals(d, path, n, espProposalForm, ParseESPProposal)
 		}},
-		field{"dpd_interval", d.duration(&k.DPDInterval, time.Second, time.Hour, true)},
-		field{"dpd_timeout", d.duration(&k.DPDTimeout, 5*time.Second, 24*time.Hour, false)},
+		field{"dpd_interval", dpd(d.duration(&k.DPDInterval, time.Second, time.Hour, true))},
+		field{"dpd_timeout", dpd(d.duration(&k.DPDTimeout, 5*time.Second, 24*time.Hour, false))},
 		field{"half_open_max", integer(d, &k.HalfOpenMax, 1, 1000000)},
 		field{"half_open_per_address", integer(d, &k.HalfOpenPerAddr, 1, 1000000)},
 		field{"half_open_per_network", integer(d, &k.HalfOpenPerNetwork, 1, 1000000)},
@@ -54,6 +65,7 @@ func (d *decoder) ike(c *Config, path string, n ast.Node) {
 		return
 	}
 	if seen["psk"] != nil && seen["psk_file"] != nil {
+		d.forget(join(path, "psk"), join(path, "psk_file"))
 		d.fail(seen["psk_file"], join(path, "psk_file"), "both psk and psk_file", "one of them")
 	}
 	if at := cmp.Or(seen["psk"], seen["psk_file"]); at != nil {
@@ -67,7 +79,7 @@ func (d *decoder) ike(c *Config, path string, n ast.Node) {
 		d.fail(n, path, "no pre-shared key", "psk, psk_file or keys")
 	}
 	slices.SortStableFunc(k.Keys, func(a, b Key) int { return cmp.Compare(b.Peer.Bits(), a.Peer.Bits()) })
-	if k.DPDInterval > 0 && k.DPDTimeout <= k.DPDInterval {
+	if !dpdFaulty && k.DPDInterval > 0 && k.DPDTimeout <= k.DPDInterval {
 		d.fail(cmp.Or(seen["dpd_timeout"], seen["dpd_interval"]), join(path, "dpd_timeout"), k.DPDTimeout.String(), "more than dpd_interval, which is "+k.DPDInterval.String())
 	}
 }
@@ -87,6 +99,9 @@ func (d *decoder) keys(c *Config, path string, n ast.Node) {
 			field{"peer", func(path string, n ast.Node) { key.Peer = d.prefix(path, n) }},
 			field{"psk", d.secret(&key.PSK)},
 			field{"psk_file", d.secretFile(&key.PSK)})
+		if seen["psk"] != nil && seen["psk_file"] != nil {
+			d.forget(at+".psk", at+".psk_file")
+		}
 		switch {
 		case len(d.errs) > before:
 		case seen["peer"] == nil:
@@ -152,6 +167,7 @@ func (d *decoder) users(c *Config, path string, n ast.Node) {
 			d.fail(v, at, "no name", "name: the name that the user logs in with")
 		}
 		if (seen["password"] == nil) == (seen["password_file"] == nil) {
+			d.forget(at+".password", at+".password_file")
 			d.fail(v, at, "neither or both of password and password_file", "one of them")
 		} else if u.Password != "" { // else reported by its reader
 			if err := aaa.CheckPassword(u.Password.Reveal()); err != nil {
@@ -201,7 +217,7 @@ func (d *decoder) secretFile(dst *Secret) func(string, ast.Node) {
 	return func(path string, n ast.Node) {
 		name, ok := scalar(n)
 		if !ok || name == "" {
-			d.fail(n, path, kind(n), "the path of a file")
+			d.fail(n, path, describe(n), "the path of a file")
 			return
 		}
 		if !filepath.IsAbs(name) {
@@ -214,7 +230,7 @@ func (d *decoder) secretFile(dst *Secret) func(string, ast.Node) {
 		}
 		data, err := os.ReadFile(name)
 		if err != nil {
-			d.fail(n, path, err.Error(), "a file that can be read")
+			d.fail(n, path, unreadable(name, err), "the path of a file that can be read")
 			return
 		}
 		s := chomp(string(data))
@@ -227,6 +243,15 @@ func (d *decoder) secretFile(dst *Secret) func(string, ast.Node) {
 		}
 		*dst = Secret(s)
 	}
+}
+
+// unreadable says why a file cannot be read.
+func unreadable(name string, err error) string {
+	var because *fs.PathError
+	if errors.As(err, &because) {
+		err = because.Err
+	}
+	return fmt.Sprintf("%q, which cannot be read (%v)", name, err)
 }
 
 // chomp drops one newline at the end.

@@ -46,14 +46,6 @@ type ESPProposal struct {
 	Hash       Hash // of the HMAC; 0 with GCM
 }
 
-// String returns the proposal as it is written in the file, such as aes256-sha1 or aes128gcm16.
-func (p ESPProposal) String() string {
-	if p.Encryption == AESGCM16 {
-		return fmt.Sprintf("aes%dgcm16", p.KeyBits)
-	}
-	return fmt.Sprintf("%s%d-%s", p.Encryption, p.KeyBits, p.Hash)
-}
-
 // String returns the name used in proposals.
 func (h Hash) String() string {
 	for _, n := range hashNames {
@@ -120,7 +112,7 @@ func ParseIKEProposal(s string) (IKEProposal, error) {
 	return IKEProposal{Encryption: c.cipher, KeyBits: c.bits, Hash: h, Group: groupNames[g].number}, nil
 }
 
-// ParseESPProposal reads the form of ESPProposal.String.
+// ParseESPProposal reads a cipher and a hash such as aes256-sha1, or a combined mode cipher such as aes128gcm16.
 func ParseESPProposal(s string) (ESPProposal, error) {
 	name, hash, withHash := strings.Cut(strings.ToLower(s), "-")
 	c, ok := cipherNames[name]

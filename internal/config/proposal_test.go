@@ -22,9 +22,17 @@ func TestIKEProposals(t *testing.T) {
 }
 
 func TestESPProposals(t *testing.T) {
-	for _, s := range []string{"aes128-sha1", "aes192-sha256", "aes256-sha384", "aes256-sha512", "aes128gcm16", "aes192gcm16", "aes256gcm16"} {
-		if p, err := ParseESPProposal(s); err != nil || p.String() != s {
-			t.Errorf("%s: %v, %v", s, p, err)
+	for s, want := range map[string]ESPProposal{
+		"aes128-sha1":   {AESCBC, 128, SHA1},
+		"aes192-sha256": {AESCBC, 192, SHA256},
+		"AES256-SHA384": {AESCBC, 256, SHA384},
+		"aes256-sha512": {AESCBC, 256, SHA512},
+		"aes128gcm16":   {AESGCM16, 128, 0},
+		"aes192gcm16":   {AESGCM16, 192, 0},
+		"aes256gcm16":   {AESGCM16, 256, 0},
+	} {
+		if p, err := ParseESPProposal(s); err != nil || p != want {
+			t.Errorf("%s: %v, %v, want %v", s, p, err, want)
 		}
 	}
 	for _, s := range []string{"", "aes256", "aes128gcm16-sha1", "null-sha1", "aes256-none", "aes256-", "3des-sha1"} {

@@ -2,8 +2,10 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"net/netip"
 	"os"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -50,7 +52,7 @@ func (d *decoder) config(root ast.Node) *Config {
 		field{"control", func(path string, n ast.Node) {
 			d.mapping(path, n,
 				field{"socket", d.str(&c.Control.Socket, "an absolute path of at most 107 octets", func(s string) bool { return filepath.IsAbs(s) && len(s) <= 107 })},
-				field{"group", d.str(&c.Control.Group, "the name or number of a group", notEmpty)})
+				field{"group", func(path string, n ast.Node) { d.group(&c.Control.Group, path, n) }})
 		}},
 		field{"log", func(path string, n ast.Node) {
 			d.mapping(path, n,
@@ -85,9 +87,9 @@ func (d *decoder) addresses(c *Config, pool ast.Node) {
 		return // reported by pool
 	}
 	if !c.PPP.LocalAddress.IsValid() {
-		c.PPP.LocalAddress = c.Pool[0].From
+		c.PPP.LocalAddress = c.Pool[0].First
 	}
-	c.Pool = c.Pool.without(c.PPP.LocalAddress)
+	c.Pool = without(c.Pool, c.PPP.LocalAddress)
 	if len(c.Pool) == 0 {
 		d.fail(pool, "pool", "no address besides "+c.PPP.LocalAddress.String()+", which is our own", poolForm)
 	}
@@ -98,26 +100,7 @@ func (d *decoder) addresses(c *Config, pool ast.Node) {
 		if u.Address == c.PPP.LocalAddress {
 			d.fail(d.fixed[u.Address], "users", u.Address.String()+", our own address (ppp.local_address), for "+strconv.Quote(u.Name), "another address")
 		}
-		c.Pool = c.Pool.without(u.Address)
-	}
-}
-
-func (d *decoder) pool(c *Config, path string, n ast.Node) {
-	d.list(path, n, poolForm+", or a list of them", func(path string, n ast.Node) {
-		s, _ := scalar(n)
-		r, err := parseRange(s)
-		if err != nil {
-			d.fail(n, path, describe(n), poolForm)
-			return
-		}
-		c.Pool = append(c.Pool, r)
-	})
-	var err error
-	if c.Pool, err = c.Pool.sorted(); err != nil {
-		d.fail(n, path, err.Error(), "ranges that do not overlap")
-	}
-	if s, ok := n.(*ast.SequenceNode); ok && len(s.Values) == 0 {
-		d.fail(n, path, "an empty list", poolForm)
+		c.Pool = without(c.Pool, u.Address)
 	}
 }
 
@@ -129,6 +112,9 @@ func (d *decoder) ppp(c *Config, path string, n ast.Node) {
 			}
 		}},
 		field{"dns", func(path string, n ast.Node) {
+			if isEmpty(n) {
+				return // none
+			}
 			d.list(path, n, "a list of at most two IPv4 addresses", func(path string, n ast.Node) {
 				if a, ok := d.ipv4(path, n); ok {
 					c.PPP.DNS = append(c.PPP.DNS, a)
@@ -152,15 +138,27 @@ func (d *decoder) ppp(c *Config, path string, n ast.Node) {
 				}
 				c.PPP.Auth = append(c.PPP.Auth, m)
 			})
-			if len(c.PPP.Auth) == 0 {
-				d.fail(n, path, "an empty list", expected)
-			}
 		}},
 		field{"echo_interval", d.duration(&c.PPP.EchoInterval, time.Second, time.Hour, true)},
 		field{"echo_failures", integer(d, &c.PPP.EchoFailures, 1, 100)},
 	)
 	if c.PPP.EchoInterval == 0 {
 		c.PPP.EchoInterval = -1 // zero stands for a default where it goes
+	}
+}
+
+// group reads the name or number of a group. One that does not exist may be created before serve needs it.
+func (d *decoder) group(dst *string, path string, n ast.Node) {
+	d.str(dst, "the name or number of a group", notEmpty)(path, n)
+	if *dst == "" {
+		return
+	}
+	if _, err := strconv.ParseUint(*dst, 10, 31); err == nil {
+		return
+	}
+	var unknown user.UnknownGroupError
+	if _, err := user.LookupGroup(*dst); errors.As(err, &unknown) {
+		d.warn(n, path, "there is no group %q: create it (groupadd --system %s), or serve will refuse to start", *dst, *dst)
 	}
 }
 
@@ -191,11 +189,15 @@ func (d *decoder) listen(c *Config, path string, n ast.Node) {
 }
 
 func (d *decoder) slots(c *Config, path string, n ast.Node) {
+	before := len(d.errs)
 	seen := d.mapping(path, n,
 		field{"tag", integer(d, &c.Slots.Tag, 1, 0xffff)},
 		field{"port_base", integer(d, &c.Slots.PortBase, 1024, 0xffff)},
 		field{"port_mask", integer(d, &c.Slots.PortMask, 0x8000, 0xfff0)},
 	)
+	if len(d.errs) > before {
+		return // what follows would be about values that the file does not have
+	}
 	s := c.Slots
 	at := cmp.Or(seen["port_base"], seen["port_mask"], n)
 	if host := ^s.PortMask; host&(host+1) != 0 {

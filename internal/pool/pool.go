@@ -17,6 +17,9 @@ var ErrExhausted = errors.New("the address pool is exhausted: add a range, or en
 // ErrInUse is returned by Take for an address that somebody has.
 var ErrInUse = errors.New("the address is in use")
 
+// ErrTooLarge is returned by ParseRange for a range of more than MaxSize addresses.
+var ErrTooLarge = fmt.Errorf("more than %d addresses", MaxSize)
+
 // MaxSize is the largest number of addresses in one range.
 const MaxSize = 1 << 24
 
@@ -50,7 +53,7 @@ func ParseRange(s string) (Range, error) {
 		return Range{}, fmt.Errorf("address range %q: %w", s, err)
 	}
 	if p.Addr().BitLen()-p.Bits() > 24 {
-		return Range{}, fmt.Errorf("address range %q: more than %d addresses", s, MaxSize)
+		return Range{}, fmt.Errorf("address range %q: %w", s, ErrTooLarge)
 	}
 	r := Range{p.Masked().Addr(), lastOf(p)}
 	if p.Addr().Is4() && p.Bits() <= 30 {
@@ -68,7 +71,7 @@ func checked(s string, r Range) (Range, error) {
 	case r.Last.Less(r.First):
 		return Range{}, fmt.Errorf("address range %q: ends before it begins", s)
 	case r.size() > MaxSize:
-		return Range{}, fmt.Errorf("address range %q: more than %d addresses", s, MaxSize)
+		return Range{}, fmt.Errorf("address range %q: %w", s, ErrTooLarge)
 	}
 	return r, nil
 }
