@@ -10,7 +10,7 @@ import (
 )
 
 // examine checks this machine for what cfg, or the defaults, will need of it.
-func examine(ctx context.Context, cfg *config.Config) []control.Finding {
+func examine(ctx context.Context, cfg *config.Config) []doctor.Finding {
 	socket := config.DefaultSocket
 	options := doctor.Options{Steering: steering.DefaultConfig()}
 	if cfg != nil {
@@ -22,11 +22,6 @@ func examine(ctx context.Context, cfg *config.Config) []control.Finding {
 	client := control.NewClient(socket)
 	defer client.Close()
 	_, err := client.Version(ctx)
-	options.DaemonRunning = err == nil
-
-	var findings []control.Finding
-	for _, f := range doctor.Check(ctx, options) {
-		findings = append(findings, control.Finding{Status: string(f.Status), Name: f.Name, Detail: f.Detail, Fix: f.Fix})
-	}
-	return findings
+	options.DaemonRunning, options.Serving = err == nil, err == nil
+	return doctor.Check(ctx, options)
 }

@@ -12,13 +12,14 @@ import (
 
 	"github.com/l2tpctl/l2tpctl/internal/config"
 	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/internal/doctor"
 )
 
 // ServeFunc runs the daemon until the context ends.
 type ServeFunc func(ctx context.Context, cfg *config.Config, log *zap.Logger) error
 
 // DoctorFunc checks the machine. The configuration is nil if there is none.
-type DoctorFunc func(ctx context.Context, cfg *config.Config) []control.Finding
+type DoctorFunc func(ctx context.Context, cfg *config.Config) []doctor.Finding
 
 // Env is what the command line touches besides its arguments.
 type Env struct {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/l2tpctl/l2tpctl/internal/config"
 	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/internal/doctor"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files")
@@ -293,14 +294,14 @@ func TestErrorOfTwoLines(t *testing.T) {
 }
 
 func TestDoctor(t *testing.T) {
-	findings := []control.Finding{{Status: control.StatusOK, Name: "kernel", Detail: "6.12.107"}, {Status: control.StatusWarning, Name: "ports", Detail: "not reserved", Fix: "sysctl"}}
-	env := Env{Terminal: true, Doctor: func(context.Context, *config.Config) []control.Finding { return findings }}
+	findings := []doctor.Finding{{Status: doctor.OK, Name: "kernel", Detail: "6.12.107"}, {Status: doctor.Warn, Name: "ports", Detail: "not reserved", Fix: "sysctl"}}
+	env := Env{Terminal: true, Doctor: func(context.Context, *config.Config) []doctor.Finding { return findings }}
 	want := "STATUS   NAME    DETAIL        FIX\nok       kernel  6.12.107      -\nwarning  ports   not reserved  sysctl\n2 checks\n"
 	path := file(t, config.Minimal)
 	if got := run(t, env, "doctor", "-c", path); got != (result{0, want, ""}) {
 		t.Errorf("%+v", got)
 	}
-	findings[0].Status = control.StatusFailure
+	findings[0].Status = doctor.Fail
 	if got := run(t, env, "doctor", "-c", path); got.code != ExitFailure || got.err != "" {
 		t.Errorf("%+v", got)
 	}

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/l2tpctl/l2tpctl/internal/config"
-	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/internal/doctor"
 )
 
 func configFlag(cmd *cobra.Command, path *string) {
@@ -69,7 +69,7 @@ func newDoctor(g *globals) *cobra.Command {
 	configFlag(cmd, &path)
 	o := outputFlags(g, cmd, true)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := o.check(reflect.TypeFor[control.Finding]()); err != nil {
+		if err := o.check(reflect.TypeFor[doctor.Finding]()); err != nil {
 			return err
 		}
 		cfg, err := config.Load(path)
@@ -84,7 +84,7 @@ func newDoctor(g *globals) *cobra.Command {
 			return err
 		}
 		for _, f := range findings {
-			if f.Status == control.StatusFailure {
+			if f.Status == doctor.Fail {
 				return errQuiet
 			}
 		}

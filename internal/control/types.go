@@ -138,21 +138,6 @@ type SlotStats struct {
 	Exhausted uint64 `json:"exhausted"` // clients that were refused for want of a slot
 }
 
-// The values of Finding.Status.
-const (
-	StatusOK      = "ok"
-	StatusWarning = "warning"
-	StatusFailure = "failure"
-)
-
-// Finding is one result of `doctor`.
-type Finding struct {
-	Status string `json:"status" table:"col"` // one of the Status constants
-	Name   string `json:"name" table:"col"`
-	Detail string `json:"detail" table:"col"`
-	Fix    string `json:"fix" table:"col"` // what to do; empty when all is well
-}
-
 // Closed is the answer to a request that closes something.
 type Closed struct {
 	Closed []string `json:"closed"` // ids

@@ -13,7 +13,7 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/steering"
 )
 
-// Status is how a finding turned out. The values are those of the control API.
+// Status is how a finding turned out.
 type Status string
 
 const (
@@ -22,12 +22,12 @@ const (
 	Fail Status = "failure" // the concentrator cannot run, or must not
 )
 
-// Finding is one thing that was checked.
+// Finding is one thing that was checked. The command line prints it by these tags.
 type Finding struct {
-	Name   string `json:"name"` // the module, program, sysctl or resource
-	Status Status `json:"status"`
-	Detail string `json:"detail"` // what was found
-	Fix    string `json:"fix"`    // what to do, empty with OK
+	Status Status `json:"status" table:"col"`
+	Name   string `json:"name" table:"col"`   // the module, program, sysctl or resource
+	Detail string `json:"detail" table:"col"` // what was found
+	Fix    string `json:"fix" table:"col"`    // what to do, empty with OK
 }
 
 // Options say what to check for. The zero value checks for the defaults.
@@ -38,6 +38,8 @@ type Options struct {
 	PPPD string
 	// DaemonRunning says that our own daemon holds the IKE ports, so that they are not looked at.
 	DaemonRunning bool
+	// Serving says that the daemon is up, so that its steering table must be there.
+	Serving bool
 }
 
 // Check looks at everything and returns the findings in a fixed order. It works without privileges too, but then can check less. A cancelled ctx ends it

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,7 +23,7 @@ func machine(t *testing.T) probes {
 	p := probes{
 		root:           t.TempDir(),
 		uname:          func() (string, string) { return "6.12.107", "" },
-		netAdmin:       func() bool { return true },
+		capabilities:   func() uint64 { return math.MaxUint64 },
 		xfrmSocket:     func() error { return nil },
 		addSA:          func(bool, algorithm) error { return nil },
 		l2tpFamily:     func() error { return nil },
@@ -28,6 +31,7 @@ func machine(t *testing.T) probes {
 		devPPP:         func() error { return nil },
 		nftables:       func() error { return nil },
 		steering:       func(steering.Config) error { return nil },
+		tablePresent:   func(steering.Config) (bool, error) { return true, nil },
 		loopbackUp:     func() (bool, error) { return true, nil },
 		lookPath:       func(string) (string, error) { return "/usr/sbin/pppd", nil },
 		pppdVersion:    func(string) (string, error) { return "2.5.2", nil },
@@ -120,10 +124,29 @@ func TestWhatIsMissing(t *testing.T) {
 		{"no XFRM", Options{}, func(_ *testing.T, p *probes) { p.xfrmSocket = missing(unix.EPROTONOSUPPORT) },
 			[]string{"failure xfrm_user: protocol not supported; modprobe xfrm_user", "failure esp4: not checked; esp4", "failure esp6: not checked; esp6"}},
 		{"not root", Options{}, func(_ *testing.T, p *probes) {
-			p.netAdmin = func() bool { return false }
+			p.capabilities = func() uint64 { return 0 }
 			p.nftables = missing(unix.EPERM)
 			p.devPPP = missing(unix.EACCES)
-		}, []string{"failure CAP_NET_ADMIN: not held; run as root", "warning ppp_generic: not checked; run as root", "warning nf_tables: not checked; run as root"}},
+			p.lookPath = func(string) (string, error) {
+				return "", &exec.Error{Name: "/usr/sbin/pppd", Err: fs.ErrPermission}
+			}
+		}, []string{
+			"failure CAP_NET_ADMIN: not held; run as root", "warning CAP_NET_RAW: not held; run as root",
+			"failure CAP_NET_BIND_SERVICE: not held; AmbientCapabilities=CAP_NET_BIND_SERVICE", "failure CAP_SYS_ADMIN: not held: the mount namespace; run as root",
+			"warning ppp_generic: not checked; run as root", "warning nf_tables: not checked; run as root",
+			"warning pppd: this user may not run it; run as root",
+		}},
+		{"port 500 for everybody", Options{}, func(t *testing.T, p *probes) {
+			p.capabilities = func() uint64 { return 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_NET_RAW | 1<<unix.CAP_SYS_ADMIN }
+			put(t, *p, "/proc/sys/net/ipv4/ip_unprivileged_port_start", "500\n")
+		}, nil},
+		{"table lost", Options{Serving: true}, func(_ *testing.T, p *probes) {
+			p.tablePresent = func(steering.Config) (bool, error) { return false, nil }
+		}, []string{"failure installed table: missing or was changed; restart the daemon|nft flush ruleset"}},
+		{"table not to be seen", Options{Serving: true}, func(_ *testing.T, p *probes) {
+			p.tablePresent = func(steering.Config) (bool, error) { return false, unix.EPERM }
+		}, []string{"warning installed table: not checked; run as root"}},
+		{"table there", Options{Serving: true}, nil, nil},
 		{"module installed, not loaded", Options{}, func(t *testing.T, p *probes) {
 			p.l2tpFamily = missing(unix.ENOENT)
 			put(t, *p, "/lib/modules/6.12.107/modules.dep", "kernel/net/l2tp/l2tp_netlink.ko.xz: kernel/net/l2tp/l2tp_core.ko.xz\n")
@@ -160,6 +183,18 @@ func TestWhatIsMissing(t *testing.T) {
 			[]string{"failure loopback: 127.0.0.1; ip link set lo up"}},
 		{"strongSwan is running", Options{}, charon, []string{"failure UDP port 500: held by charon (pid 42); stop it", "warning UDP port 4500: on some addresses by a process that cannot be seen; other addresses"}},
 		{"our daemon is running", Options{DaemonRunning: true}, charon, nil},
+		{"our daemon holds a port", Options{}, func(t *testing.T, p *probes) {
+			charon(t, p)
+			put(t, *p, "/proc/42/comm", "l2tpctl\n")
+		}, []string{"warning UDP port 4500: cannot be seen; stop it"}},
+		{"a daemon of root", Options{}, func(t *testing.T, p *probes) {
+			charon(t, p)
+			if err := os.Remove(p.path("/proc/42/fd/7")); err != nil {
+				t.Fatal(err)
+			}
+			put(t, *p, "/proc/42/comm", "l2tpctl\n")
+			put(t, *p, "/proc/42/cmdline", "/usr/local/bin/l2tpctl\x00serve\x00")
+		}, nil},
 		{"blacklists", Options{}, func(t *testing.T, p *probes) {
 			put(t, *p, "/etc/modprobe.d/l2tp_ppp-blacklist.conf", "blacklist l2tp-ppp\ninstall esp4 /bin/false\n")
 		}, []string{"warning modprobe.d: blacklists l2tp_ppp; modules-load.d", "warning modprobe.d: forbids to load esp4; comment out"}},
@@ -212,6 +247,27 @@ func charon(t *testing.T, p *probes) {
 	if err := os.Symlink("socket:[1234]", p.path("/proc/42/fd/7")); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestLookIn(t *testing.T) {
+	first, second := t.TempDir(), t.TempDir()
+	t.Setenv("PATH", t.TempDir())
+	look := func(want string, wantErr error) {
+		t.Helper()
+		if got, err := lookIn([]string{first, second}, "pppd"); got != want || !errors.Is(err, wantErr) {
+			t.Errorf("%q, %v, want %q, %v", got, err, want, wantErr)
+		}
+	}
+	look("", exec.ErrNotFound)
+	path := filepath.Join(first, "pppd")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	look("", fs.ErrPermission)
+	if err := os.Chmod(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	look(path, nil)
 }
 
 func TestKernelVersion(t *testing.T) {

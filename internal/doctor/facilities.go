@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,12 +21,35 @@ func judge(p probes, name, module, what string, err error) Finding {
 	}
 }
 
+// capabilities are what serve needs as root or by itself.
+var capabilities = []struct {
+	name   string
+	bit    uint
+	status Status // without it
+	use    string
+}{
+	{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN, Fail, "SAs, tunnels, nftables and PPP interfaces need it"},
+	{"CAP_NET_RAW", unix.CAP_NET_RAW, Warn, "marks of sockets may need it"},
+	{"CAP_NET_BIND_SERVICE", unix.CAP_NET_BIND_SERVICE, Fail, "UDP port 500 needs it"},
+	{"CAP_SYS_ADMIN", unix.CAP_SYS_ADMIN, Fail, "the mount namespace of pppd needs it"},
+}
+
 func checkPrivileges(_ context.Context, _ Options, p probes) []Finding {
-	const name = "CAP_NET_ADMIN"
-	if p.netAdmin() {
-		return []Finding{ok(name, "held")}
+	held := p.capabilities()
+	var out []Finding
+	for _, c := range capabilities {
+		if held&(1<<c.bit) != 0 {
+			out = append(out, ok(c.name, "held"))
+			continue
+		}
+		first, err := strconv.Atoi(p.sysctl("net/ipv4/ip_unprivileged_port_start"))
+		if c.bit == unix.CAP_NET_BIND_SERVICE && err == nil && first <= 500 {
+			out = append(out, ok(c.name, "not held, and not needed: ports from %d on are for everybody", first))
+			continue
+		}
+		out = append(out, Finding{Name: c.name, Status: c.status, Detail: "not held: " + c.use, Fix: "run as root, or under systemd with AmbientCapabilities=" + c.name})
 	}
-	return []Finding{fail(name, "run as root, or under systemd with AmbientCapabilities=CAP_NET_ADMIN", "not held")}
+	return out
 }
 
 // checkIPsec adds SAs in a namespace of their own.
@@ -94,7 +118,7 @@ func checkL2TP(_ context.Context, _ Options, p probes) []Finding {
 	}
 }
 
-// checkNftables installs the table in a namespace of its own.
+// checkNftables installs the table in a namespace of its own, and looks for the one of the running daemon.
 func checkNftables(_ context.Context, o Options, p probes) []Finding {
 	f := judge(p, "nf_tables", "nf_tables", "tables can be listed", p.nftables())
 	if f.Status != OK {
@@ -104,5 +128,19 @@ func checkNftables(_ context.Context, o Options, p probes) []Finding {
 	if steer.Status == Fail {
 		steer.Fix = "modprobe nft_ct nft_fib_inet, and turn on CONFIG_NFT_CT, CONFIG_NFT_FIB_INET and CONFIG_XFRM if this is an own kernel; " + packages("nf_tables")
 	}
-	return []Finding{f, steer}
+	out := []Finding{f, steer}
+	if o.Serving {
+		const name = "installed table"
+		switch present, err := p.tablePresent(o.Steering); {
+		case errors.Is(err, os.ErrPermission):
+			out = append(out, warn(name, "run as root", "not checked: %v", err))
+		case err != nil:
+			out = append(out, fail(name, "see dmesg, and restart the daemon", "%v", err))
+		case !present:
+			out = append(out, fail(name, "restart the daemon, and keep other programs (nft flush ruleset, the nftables service) from removing it", "the steering table of the running daemon is missing or was changed: clients cannot connect"))
+		default:
+			out = append(out, ok(name, "there, with all of its rules"))
+		}
+	}
+	return out
 }

@@ -20,11 +20,14 @@ func checkPorts(_ context.Context, o Options, p probes) []Finding {
 		name := fmt.Sprintf("UDP port %d", port)
 		const stop = "stop it (systemctl disable --now strongswan-starter, strongswan, ipsec or racoon)"
 		any, one := p.boundUDP(port)
+		who, ours := p.holder(slices.Concat(any, one))
 		switch {
+		case ours:
+			out = append(out, ok(name, "held by %s", who))
 		case len(any) > 0:
-			out = append(out, fail(name, stop, "held by %s", p.holder(any)))
+			out = append(out, fail(name, stop, "held by %s", who))
 		case len(one) > 0:
-			out = append(out, warn(name, stop+", or listen on other addresses", "held on some addresses by %s", p.holder(one)))
+			out = append(out, warn(name, stop+", or listen on other addresses", "held on some addresses by %s", who))
 		default:
 			out = append(out, ok(name, "free"))
 		}
@@ -54,9 +57,17 @@ func (p probes) boundUDP(port uint16) (any, one []string) {
 	return any, one
 }
 
-// holder names the processes that have one of the sockets open.
-func (p probes) holder(inodes []string) string {
+// program is the name of our own processes (comm of proc(5)).
+const program = "l2tpctl"
+
+// holder names the processes that have one of the sockets open, and says whether all of them are our daemon. Only root sees the sockets of
+// other users; for others, a daemon of ours that is running is taken for the holder.
+func (p probes) holder(inodes []string) (who string, ours bool) {
+	if len(inodes) == 0 {
+		return "", false
+	}
 	var holders []string
+	ours = true
 	fds, _ := filepath.Glob(p.path("/proc/[0-9]*/fd/*")) // the pattern is well formed
 	for _, fd := range fds {
 		link, err := os.Readlink(fd)
@@ -72,13 +83,34 @@ func (p probes) holder(inodes []string) string {
 		if err != nil {
 			continue
 		}
-		who := fmt.Sprintf("%s (pid %s)", strings.TrimSpace(string(comm)), filepath.Base(dir))
-		if !slices.Contains(holders, who) {
+		name := strings.TrimSpace(string(comm))
+		ours = ours && name == program
+		if who := fmt.Sprintf("%s (pid %s)", name, filepath.Base(dir)); !slices.Contains(holders, who) {
 			holders = append(holders, who)
 		}
 	}
-	if holders == nil {
-		return "a process that cannot be seen from here, or the kernel"
+	if holders != nil {
+		return strings.Join(holders, ", "), ours
 	}
-	return strings.Join(holders, ", ")
+	if pid, running := p.daemon(); running {
+		return fmt.Sprintf("a process that cannot be seen from here, probably %s (pid %s)", program, pid), true
+	}
+	return "a process that cannot be seen from here, or the kernel", false
+}
+
+// daemon returns the process id of a running `l2tpctl serve`.
+func (p probes) daemon() (pid string, running bool) {
+	names, _ := filepath.Glob(p.path("/proc/[0-9]*/comm")) // the pattern is well formed
+	for _, name := range names {
+		comm, err := os.ReadFile(name)
+		if err != nil || strings.TrimSpace(string(comm)) != program {
+			continue
+		}
+		dir := filepath.Dir(name)
+		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err == nil && slices.Contains(strings.Split(string(args), "\x00"), "serve") {
+			return filepath.Base(dir), true
+		}
+	}
+	return "", false
 }

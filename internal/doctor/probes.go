@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -27,7 +29,7 @@ import (
 type probes struct {
 	root           string // prefix of the files that are read
 	uname          func() (release, version string)
-	netAdmin       func() bool
+	capabilities   func() uint64 // effective ones, a bit for each
 	xfrmSocket     func() error
 	addSA          func(v6 bool, a algorithm) error
 	l2tpFamily     func() error
@@ -35,6 +37,7 @@ type probes struct {
 	devPPP         func() error
 	nftables       func() error
 	steering       func(steering.Config) error
+	tablePresent   func(steering.Config) (bool, error)
 	loopbackUp     func() (bool, error)
 	lookPath       func(string) (string, error)
 	pppdVersion    func(path string) (string, error)
@@ -43,8 +46,8 @@ type probes struct {
 
 func realProbes() probes {
 	return probes{
-		uname: uname, netAdmin: netAdmin, xfrmSocket: xfrmSocket, addSA: addSA, l2tpFamily: l2tpFamily, pppol2tpSocket: pppol2tpSocket,
-		devPPP: devPPP, nftables: listTables, steering: tryTable, loopbackUp: loopbackUp,
+		uname: uname, capabilities: effective, xfrmSocket: xfrmSocket, addSA: addSA, l2tpFamily: l2tpFamily, pppol2tpSocket: pppol2tpSocket,
+		devPPP: devPPP, nftables: listTables, steering: tryTable, tablePresent: steering.Present, loopbackUp: loopbackUp,
 		lookPath: lookPath, pppdVersion: pppdVersion, groForwarding: groForwarding,
 	}
 }
@@ -83,19 +86,21 @@ func uname() (release, version string) {
 	return unix.ByteSliceToString(u.Release[:]), unix.ByteSliceToString(u.Version[:])
 }
 
-// netAdmin looks for CAP_NET_ADMIN in the effective set.
-func netAdmin() bool {
+// effective returns the effective capabilities of this process; those of root if they cannot be read.
+func effective() uint64 {
 	b, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return os.Geteuid() == 0
-	}
 	for line := range strings.Lines(string(b)) {
 		if caps, found := strings.CutPrefix(line, "CapEff:"); found {
 			v, err := strconv.ParseUint(strings.TrimSpace(caps), 16, 64)
-			return err == nil && v&(1<<unix.CAP_NET_ADMIN) != 0
+			if err == nil {
+				return v
+			}
 		}
 	}
-	return false
+	if err != nil && os.Geteuid() == 0 {
+		return math.MaxUint64
+	}
+	return 0
 }
 
 // inNamespace runs f in a network namespace of its own, which ends with it.
@@ -232,12 +237,26 @@ func lookPath(name string) (string, error) {
 	if filepath.IsAbs(name) {
 		return exec.LookPath(name)
 	}
-	for _, dir := range []string{"/usr/sbin/", "/sbin/", "/usr/local/sbin/"} {
-		if path, err := exec.LookPath(dir + name); err == nil {
+	return lookIn([]string{"/usr/sbin", "/sbin", "/usr/local/sbin"}, name)
+}
+
+// lookIn looks for a program in directories and then in PATH. One that is there, but not for this user to run, is fs.ErrPermission.
+func lookIn(dirs []string, name string) (string, error) {
+	var denied error
+	for _, dir := range dirs {
+		path, err := exec.LookPath(filepath.Join(dir, name))
+		if err == nil {
 			return path, nil
 		}
+		if denied == nil && errors.Is(err, fs.ErrPermission) {
+			denied = err
+		}
 	}
-	return exec.LookPath(name)
+	path, err := exec.LookPath(name)
+	if err != nil && denied != nil {
+		return "", denied
+	}
+	return path, err
 }
 
 // pppdVersion returns the third word of "pppd version 2.4.9".
