@@ -84,11 +84,18 @@ func (c *Client) Disconnect(ctx context.Context) error {
 }
 
 // HangUp closes the PPP link and the tunnel and waits until the link has gone. IPsec stays.
+//
+// It also waits until the server has acknowledged the end of the tunnel: an xl2tpd that still repeats its StopCCN, because IPsec went
+// first, puts the next call into the old tunnel.
 func (c *Client) HangUp(ctx context.Context) error {
+	_, mark := c.LogMarks()
 	if err := c.tell("d"); err != nil {
 		return err
 	}
-	return c.WaitDown(ctx)
+	if err := c.WaitDown(ctx); err != nil {
+		return err
+	}
+	return c.TunnelSays(ctx, mark, "closing down tunnel")
 }
 
 // WaitDown waits until the client has no PPP link.
@@ -106,12 +113,6 @@ func (c *Client) WaitDown(ctx context.Context) error {
 func (c *Client) IPsecDown(ctx context.Context) error {
 	_, err := c.stroke(ctx, "down", connection)
 	return err
-}
-
-// SAs returns how many SAs the client's kernel has.
-func (c *Client) SAs(ctx context.Context) (int, error) {
-	out, err := c.Run(ctx, "ip", "xfrm", "state", "list")
-	return strings.Count(out, "proto esp"), err
 }
 
 // Vanish makes the client disappear like a phone that loses its battery: all programs die and nothing leaves or reaches the client.
@@ -148,7 +149,7 @@ func (c *Client) Restart(ctx context.Context) error {
 	return c.Start(ctx)
 }
 
-// CharonSays waits until strongSwan's log contains text that was written after the mark of LogMark.
+// CharonSays waits until strongSwan's log contains text that was written after the mark of LogMarks.
 func (c *Client) CharonSays(ctx context.Context, mark int64, text string) error {
 	return c.logSays(ctx, c.charonLog(), mark, text)
 }
