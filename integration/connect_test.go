@@ -3,10 +3,14 @@
 package integration
 
 import (
+	"errors"
+	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/integration/lab"
+	"github.com/l2tpctl/l2tpctl/internal/control"
 )
 
 // TestSmoke is the shortest proof of the main job: one client up, pings both ways, down, nothing left.
@@ -18,7 +22,6 @@ func TestSmoke(t *testing.T) {
 	f.pings(f.Server.Namespace, session.IP)
 	f.must(alice.Disconnect(f.ctx))
 	f.empty(30 * time.Second)
-	f.stopped()
 }
 
 func TestOneClientWithoutNAT(t *testing.T) {
@@ -33,7 +36,6 @@ func TestOneClientWithoutNAT(t *testing.T) {
 	f.passesTraffic(alice, session)
 	f.must(alice.Disconnect(f.ctx))
 	f.empty(15 * time.Second)
-	f.stopped()
 }
 
 func TestOneClientBehindNAT(t *testing.T) {
@@ -58,7 +60,6 @@ func TestOneClientBehindNAT(t *testing.T) {
 	}
 	f.must(alice.Disconnect(f.ctx))
 	f.empty(15 * time.Second)
-	f.stopped()
 }
 
 // TestDataStaysInTheKernel counts the daemon's system calls while TCP passes through a session.
@@ -93,7 +94,6 @@ func TestIPv6Outside(t *testing.T) {
 	f.passesTraffic(alice, session)
 	f.must(alice.Disconnect(f.ctx))
 	f.empty(15 * time.Second)
-	f.stopped()
 }
 
 // TestTwoBehindOneNAT has two clients with the same outer address and the same inner UDP source port.
@@ -104,8 +104,7 @@ func TestTwoBehindOneNAT(t *testing.T) {
 	if ofAlice.Peer.Addr() != ofBob.Peer.Addr() || ofAlice.TunnelID == ofBob.TunnelID || ofAlice.IP == ofBob.IP {
 		t.Errorf("sessions: %+v, %+v", ofAlice, ofBob)
 	}
-	f.passesTraffic(alice, ofAlice)
-	f.passesTraffic(bob, ofBob)
+	f.bothPassTraffic(alice, bob, ofAlice, ofBob)
 
 	towardsServer, err := alice.PingContinuously(inner)
 	f.must(err)
@@ -126,32 +125,71 @@ func TestTwoBehindOneNAT(t *testing.T) {
 	}
 	f.must(alice.Disconnect(f.ctx))
 	f.empty(15 * time.Second)
-	f.stopped()
 }
 
-// TestChecksums has one client that sends UDP checksums and one that does not, with the same outer address.
+// bothPassTraffic sends TCP through two sessions at the same time, one of them towards the server and the other from it, and pings both ways.
+func (f *fixture) bothPassTraffic(up, down *lab.Client, ofUp, ofDown control.Session) {
+	f.t.Helper()
+	f.each([]*lab.Client{up, down}, func(c *lab.Client) error {
+		result, err := c.Iperf(f.ctx, f.Server.Namespace, inner, 2*time.Second, c == down)
+		if err == nil && result.Bytes < 100_000 {
+			err = fmt.Errorf("TCP moved %d octets", result.Bytes)
+		}
+		return err
+	})
+	f.each([]*lab.Client{up, down}, func(c *lab.Client) error {
+		address := map[*lab.Client]netip.Addr{up: ofUp.IP, down: ofDown.IP}[c]
+		there, errThere := c.Ping(f.ctx, inner, 10)
+		back, errBack := f.Server.Ping(f.ctx, address, 10)
+		if there.Lost()+back.Lost() > 0 {
+			return fmt.Errorf("lost pings: there %+v, back %+v", there, back)
+		}
+		return errors.Join(errThere, errBack)
+	})
+}
+
+// TestChecksums has one client that sends UDP checksums and one that does not. There is no NAT: the kernel does not look at the inner
+// checksum of what came in UDP.
 func TestChecksums(t *testing.T) {
 	f := setUp(t, config("", "with", "without"))
 	with := options("with")
 	with.Checksums = true
-	sending, bare := f.started(f.HomeClient("with", with)), f.home("without")
-	for _, c := range []*lab.Client{sending, bare} {
-		f.passesTraffic(c, f.connect(c))
+	for _, c := range []*lab.Client{f.started(f.PublicClient("with", with)), f.public("without")} {
+		// Local output is where packets pass before ESP hides them.
+		f.must(c.Nft(`table ip probe {
+	counter bare { }
+	counter summed { }
+	chain output {
+		type filter hook output priority 0
+		ip daddr ` + lab.ServerAddress.String() + ` udp dport 1701 udp checksum 0 counter name bare
+		ip daddr ` + lab.ServerAddress.String() + ` udp dport 1701 udp checksum != 0 counter name summed
 	}
-	for _, c := range []*lab.Client{sending, bare} {
+}`))
+		f.passesTraffic(c, f.connect(c))
+		bare, err := c.Counter("ip", "probe", "bare")
+		f.must(err)
+		summed, err := c.Counter("ip", "probe", "summed")
+		f.must(err)
+		t.Logf("%s: %d datagrams with checksum, %d without", c.Name, summed, bare)
+		if c.Options.Checksums {
+			summed, bare = bare, summed
+		}
+		if summed > 0 || bare < 100 {
+			t.Errorf("%s sent %d datagrams of the wrong kind and %d of the right one", c.Name, summed, bare)
+		}
 		f.must(c.Disconnect(f.ctx))
 	}
 	f.empty(15 * time.Second)
 }
 
 // TestMasqueradeOnServer has the rules on the server that usually break several clients behind one NAT: connection tracking that drops what
-// it does not know and a masquerade of everything.
+// it does not know and a masquerade of everything, which gives what it tracks another port.
 func TestMasqueradeOnServer(t *testing.T) {
 	f := setUp(t, config("", "alice", "bob"))
 	f.must(f.Server.Nft(`table ip operator {
 	chain postrouting {
 		type nat hook postrouting priority 100
-		masquerade
+		masquerade random
 	}
 	chain input {
 		type filter hook input priority 0

@@ -27,7 +27,6 @@ func TestClientVanishes(t *testing.T) {
 	f.passesTraffic(alice, f.connect(alice))
 	f.must(alice.Disconnect(f.ctx))
 	f.empty(15 * time.Second)
-	f.stopped()
 }
 
 // TestServerStops has the daemon say goodbye to its clients.
@@ -70,7 +69,6 @@ func TestKilledServer(t *testing.T) {
 		f.must(c.Disconnect(f.ctx))
 	}
 	f.empty(15 * time.Second)
-	f.stopped()
 }
 
 // TestOperatorDisconnects ends one client by its session and another by its tunnel.
@@ -87,7 +85,6 @@ func TestOperatorDisconnects(t *testing.T) {
 	f.must(err)
 	f.must(bob.WaitDown(f.ctx))
 	f.empty(15 * time.Second)
-	f.stopped()
 }
 
 // TestRedialInsideSA hangs up and dials again without a new Quick Mode: the next tunnel uses the same slot.

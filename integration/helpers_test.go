@@ -46,11 +46,12 @@ func options(user string) lab.ClientOptions {
 	return lab.ClientOptions{PSK: psk, User: user, Password: password(user)}
 }
 
-// fixture is a scene with a running server, which is gone and has left nothing behind when the test has ended.
+// fixture is a scene with a running server, which is stopped and has left nothing behind when a test has passed.
 type fixture struct {
 	*lab.Scene
-	t   testing.TB
-	ctx context.Context
+	t    testing.TB
+	ctx  context.Context
+	over bool // the daemon has been stopped
 }
 
 func setUp(t testing.TB, config string) *fixture {
@@ -69,6 +70,12 @@ func setUp(t testing.TB, config string) *fixture {
 		}
 		if err := scene.Close(); err != nil {
 			t.Errorf("close the lab: %v", err)
+		}
+	})
+	t.Cleanup(func() { // runs before the one above, and after those of the test
+		f.ctx = context.WithoutCancel(f.ctx)
+		if !t.Failed() && !f.over {
+			f.stopped()
 		}
 	})
 	f.must(scene.Server.Start(f.ctx))
@@ -142,10 +149,11 @@ func (f *fixture) empty(limit time.Duration) {
 	f.must(f.Server.WaitClean(f.ctx, limit, false))
 }
 
-// stopped stops the daemon and expects the kernel to be as it was before it started.
+// stopped stops the daemon and expects the kernel to be as it was before it started. Every test ends with it.
 func (f *fixture) stopped() {
 	f.t.Helper()
 	f.must(f.Server.Stop())
+	f.over = true
 	f.must(f.Server.WaitClean(f.ctx, 10*time.Second, true))
 }
 

@@ -99,7 +99,6 @@ func TestTwentyAtOnce(t *testing.T) {
 	}
 	f.each(clients, func(c *lab.Client) error { return c.Disconnect(f.ctx) })
 	f.empty(60 * time.Second)
-	f.stopped()
 }
 
 // footprint is what the daemon holds when no client is connected.
@@ -155,5 +154,4 @@ func TestFiftyRounds(t *testing.T) {
 	if last.processes != 0 || last.slots != 0 || last.addresses != 0 {
 		t.Errorf("after the last round the daemon holds %+v", last)
 	}
-	f.stopped()
 }

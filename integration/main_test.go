@@ -22,6 +22,7 @@ var unavailable error
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
+	_ = flag.Set("test.parallel", "3") // what runs in parallel here waits more than it computes, and a guest has one processor
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -33,7 +33,6 @@ func TestWrongPSK(t *testing.T) {
 		t.Errorf("no counter tells of the wrong key: %v", drops)
 	}
 	f.empty(60 * time.Second)
-	f.stopped()
 }
 
 func TestWrongPassword(t *testing.T) {
@@ -56,7 +55,6 @@ func TestWrongPassword(t *testing.T) {
 	}))
 	f.must(alice.IPsecDown(f.ctx))
 	f.empty(15 * time.Second)
-	f.stopped()
 }
 
 func TestProposalMismatch(t *testing.T) {
@@ -76,7 +74,6 @@ func TestProposalMismatch(t *testing.T) {
 	}
 	f.must(bob.IPsecDown(f.ctx))
 	f.empty(60 * time.Second)
-	f.stopped()
 }
 
 // TestUnencryptedL2TP sends SCCRQ in the clear: to port 1701, and to the port of a client that is connected.
@@ -112,5 +109,4 @@ func TestUnencryptedL2TP(t *testing.T) {
 		t.Errorf("tunnels: %+v", tunnels)
 	}
 	f.pings(alice.Namespace, inner)
-	f.stopped()
 }

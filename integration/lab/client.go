@@ -28,10 +28,12 @@ type ClientOptions struct {
 	ESP string // aes256-sha1 if empty
 	// AnyPort negotiates any UDP port on the client's side, so that other sockets of the client use the SA too.
 	AnyPort bool
-	// Checksums makes xl2tpd send data from user space, with UDP checksums. Its kernel mode sends none.
+	// Checksums gives the L2TP datagrams UDP checksums, which xl2tpd and its kernel mode leave out.
 	Checksums bool
 	// SourcePort is the UDP port of L2TP; 1701 if zero.
 	SourcePort uint16
+	// IPsec are further lines of strongSwan's connection; rekey=no if there are none.
+	IPsec []string
 	// PPP are further options for pppd.
 	PPP []string
 }
@@ -56,7 +58,7 @@ func (l *Lab) Client(space *Namespace, options ClientOptions) (*Client, error) {
 	if err := c.hold(); err != nil {
 		return nil, err
 	}
-	if options.Server.Is6() {
+	if c.relayed() {
 		return c, c.relay()
 	}
 	return c, nil
@@ -66,16 +68,15 @@ func (c *Client) writeFiles() error {
 	o := &c.Options
 	o.IKE, o.ESP = cmp.Or(o.IKE, "aes256-sha256-modp2048"), cmp.Or(o.ESP, "aes256-sha1")
 	o.SourcePort = cmp.Or(o.SourcePort, 1701)
+	if o.IPsec == nil {
+		o.IPsec = []string{"rekey=no"}
+	}
 	leftPort := fmt.Sprint(o.SourcePort)
 	if o.AnyPort {
 		leftPort = "%any"
 	}
-	userspace := "no"
-	if o.Checksums {
-		userspace = "yes"
-	}
 	lns := o.Server
-	if lns.Is6() {
+	if c.relayed() {
 		lns = relayAddress.Addr()
 	}
 	own, err := os.Hostname()
@@ -100,9 +101,9 @@ conn %s
 	rightprotoport=17/1701
 	rightid=%%any
 	keyingtries=1
-	rekey=no
 	auto=add
-`, connection, o.IKE, o.ESP, leftPort, o.Server),
+	%s
+`, connection, o.IKE, o.ESP, leftPort, o.Server, strings.Join(o.IPsec, "\n\t")),
 		"ipsec.secrets": fmt.Sprintf(": PSK %q\n", o.PSK),
 		"strongswan.conf": fmt.Sprintf(`charon {
 	load = random nonce aes sha1 sha2 hmac gmp openssl gcm kernel-netlink socket-default stroke
@@ -123,7 +124,7 @@ conn %s
 `, 3+patience, c.charonLog()),
 		"xl2tpd.conf": fmt.Sprintf(`[global]
 port = %d
-force userspace = %s
+force userspace = no
 access control = no
 debug tunnel = yes
 debug state = yes
@@ -133,7 +134,7 @@ pppoptfile = %s
 length bit = yes
 autodial = no
 redial = no
-`, o.SourcePort, userspace, connection, lns, filepath.Join(c.dir, "ppp-options")),
+`, o.SourcePort, connection, lns, filepath.Join(c.dir, "ppp-options")),
 		"ppp-options": strings.Join(append([]string{
 			"name " + fmt.Sprintf("%q", o.User), "password " + fmt.Sprintf("%q", o.Password),
 			"noauth", "refuse-eap", "ipcp-accept-local", "ipcp-accept-remote", "noccp", "novj", "noipv6", "usepeerdns",
@@ -150,6 +151,9 @@ redial = no
 	}
 	return nil
 }
+
+// relayed says whether something has to stand between xl2tpd and IPsec.
+func (c *Client) relayed() bool { return c.Options.Checksums || c.Options.Server.Is6() }
 
 func (c *Client) charonLog() string { return filepath.Join(c.dir, "charon.log") }
 func (c *Client) pppdLog() string   { return filepath.Join(c.dir, "pppd.log") }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/integration/vm"
@@ -16,10 +17,13 @@ type Lab struct {
 	// Dir holds the files of the lab's members, their logs among them.
 	Dir string
 
-	prefix  string
+	prefix string
+	cables int
+
+	mu      sync.Mutex     // of what follows: clients are started at the same time
 	closers []func() error // last first
 	logs    []string
-	cables  int
+	last    uint16 // TCP port that was used last
 }
 
 // New makes an empty lab. It needs root.
@@ -39,7 +43,19 @@ func New() (*Lab, error) {
 	return l, nil
 }
 
-func (l *Lab) onClose(f func() error) { l.closers = append(l.closers, f) }
+func (l *Lab) onClose(f func() error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closers = append(l.closers, f)
+}
+
+// tcpPort returns a port that no other program of the lab uses.
+func (l *Lab) tcpPort() uint16 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = max(l.last, 5200) + 1 // 5201 is iperf3's own
+	return l.last
+}
 
 // Close ends every process of the lab and removes its namespaces and files.
 func (l *Lab) Close() error {

@@ -89,6 +89,20 @@ func (n *Namespace) Nft(script string) error {
 	return nil
 }
 
+// Counter returns the packets that a named counter of an nftables table has seen.
+func (n *Namespace) Counter(family, table, name string) (uint64, error) {
+	out, err := n.Run(context.Background(), "nft", "list", "counter", family, table, name)
+	if err != nil {
+		return 0, err
+	}
+	_, text, _ := strings.Cut(out, "packets ")
+	var packets uint64
+	if _, err := fmt.Sscan(text, &packets); err != nil {
+		return 0, fmt.Errorf("%s: read counter %s: %w: %s", n.Name, name, err, out)
+	}
+	return packets, nil
+}
+
 // Do calls f on a thread that is in the namespace: the sockets that f opens belong to it for good.
 func (n *Namespace) Do(f func() error) error {
 	done := make(chan error, 1)

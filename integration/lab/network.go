@@ -3,7 +3,8 @@ package lab
 import (
 	"fmt"
 	"net/netip"
-	"strings"
+
+	"github.com/vishvananda/netlink"
 )
 
 // Network is an Ethernet: a bridge in a namespace of its own.
@@ -57,11 +58,17 @@ func (n *Namespace) NAT(outside string) error {
 }`, outside))
 }
 
-// DropForwarded makes a router lose everything that it should forward, or stop doing so.
-func (n *Namespace) DropForwarded(drop bool) error {
-	script := "table ip lost { }\ndelete table ip lost\n"
-	if drop {
-		script += "table ip lost { chain forward { type filter hook forward priority 0; drop; }; }\n"
+// Rebind makes a router of NAT forget who is behind which port, as after a restart, and give out UDP ports of a range from now on.
+func (n *Namespace) Rebind(outside string, first, last uint16) error {
+	err := n.Nft(fmt.Sprintf(`flush chain ip nat postrouting
+add rule ip nat postrouting oifname %q meta l4proto udp masquerade to :%d-%d
+add rule ip nat postrouting oifname %q masquerade
+`, outside, first, last, outside))
+	if err != nil {
+		return err
 	}
-	return n.Nft(strings.ReplaceAll(script, "; }; }", "; }\n}"))
+	if err := n.links.ConntrackTableFlush(netlink.ConntrackTable); err != nil {
+		return fmt.Errorf("%s: forget the connections: %w", n.Name, err)
+	}
+	return nil
 }

@@ -44,6 +44,8 @@ func (l *Lab) start(cmd *exec.Cmd, log ...string) (*Process, error) {
 }
 
 func (l *Lab) addLog(path string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, known := range l.logs {
 		if known == path {
 			return
@@ -102,7 +104,7 @@ func tail(path string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// ProcessesIn returns the ids of the processes whose namespace of a kind ("net", "mnt") is that of the path.
+// processesIn returns the ids of the processes whose namespace of a kind ("net", "mnt") is that of the path.
 func processesIn(kind, path string) ([]int, error) {
 	var wanted, found syscall.Stat_t
 	if err := syscall.Stat(path, &wanted); err != nil {

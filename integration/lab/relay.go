@@ -8,17 +8,17 @@ import (
 	"sync/atomic"
 )
 
-// relayAddress is where a client without IPv6 finds the relay; the client itself has the rest of the loopback network.
+// relayAddress is where xl2tpd finds the relay; the client itself has the rest of the loopback network.
 var relayAddress = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 2}), 1701)
 
-// relay takes L2TP between xl2tpd, which knows only IPv4, and a server with an IPv6 address, inside the client's namespace. IPsec is
-// between the relay and the server, so that the packets outside are those of a client that speaks IPv6.
+// relay takes L2TP between xl2tpd, which knows only IPv4 and sends no UDP checksums, and the server, inside the client's namespace. IPsec
+// is between the relay and the server, so that the packets outside are those of a client that does both.
 func (c *Client) relay() error {
 	inside, err := c.UDP(relayAddress)
 	if err != nil {
 		return err
 	}
-	own, err := c.address6()
+	own, err := c.own()
 	if err != nil {
 		return errors.Join(err, inside.Close())
 	}
@@ -56,9 +56,13 @@ func forward(from, to *net.UDPConn, target func(netip.AddrPort) (netip.AddrPort,
 	}
 }
 
-// address6 returns the client's global IPv6 address.
-func (c *Client) address6() (netip.Addr, error) {
-	addresses, err := c.addresses("eth0", 6)
+// own returns the client's global address of the server's IP version.
+func (c *Client) own() (netip.Addr, error) {
+	version := 4
+	if c.Options.Server.Is6() {
+		version = 6
+	}
+	addresses, err := c.addresses("eth0", version)
 	if err != nil {
 		return netip.Addr{}, err
 	}
@@ -67,5 +71,5 @@ func (c *Client) address6() (netip.Addr, error) {
 			return address, nil
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("%s has no global IPv6 address", c.Name)
+	return netip.Addr{}, fmt.Errorf("%s has no global IPv%d address", c.Name, version)
 }

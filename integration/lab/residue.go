@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 )
 
-// Residue lists what there is of the daemon's in the kernel: SAs, policies, L2TP tunnels and sessions, interfaces, nftables tables,
-// pppd processes, sockets and routes. It is empty before the first client and after the last, but for the nftables table of
-// a daemon that runs, which counts only if table is true.
-func (s *Server) Residue(ctx context.Context, table bool) ([]string, error) {
+// Residue lists what there is of the daemon's clients: SAs, policies, L2TP tunnels and sessions, interfaces, addresses, pppd processes, and
+// sockets at the ports of slots. If stopped is true, it also lists what only a daemon that runs may have: its nftables table, any other
+// UDP socket (those of IKE and RADIUS are such), and the file of the control socket.
+func (s *Server) Residue(ctx context.Context, stopped bool) ([]string, error) {
 	var found []string
 	note := func(what, text string) {
 		for line := range strings.Lines(text) {
@@ -20,26 +22,26 @@ func (s *Server) Residue(ctx context.Context, table bool) ([]string, error) {
 			}
 		}
 	}
+	tables, sockets := contains(), ownPort
+	if stopped {
+		tables, sockets = contains(" l2tpctl"), contains(":") // every socket: nobody else has any in the server's namespace
+	}
 	queries := []struct {
-		what   string
-		args   []string
-		keep   func(line string) bool
-		wanted bool
+		what string
+		args []string
+		keep func(line string) bool
 	}{
-		{"SA", []string{"ip", "xfrm", "state", "list"}, startsWith("src"), true},
-		{"policy", []string{"ip", "xfrm", "policy", "list", "nosock"}, startsWith("src"), true},
-		{"socket policy", []string{"ip", "xfrm", "policy", "list"}, contains("tmpl "), true},
-		{"L2TP tunnel", []string{"ip", "l2tp", "show", "tunnel"}, startsWith("Tunnel"), true},
-		{"L2TP session", []string{"ip", "l2tp", "show", "session"}, startsWith("Session"), true},
-		{"interface", []string{"ip", "-o", "link", "show"}, contains(": l2t", ": ppp"), true},
-		{"address", []string{"ip", "-o", "address", "show"}, contains(" l2t", " ppp"), true},
-		{"nftables", []string{"nft", "list", "tables"}, contains(" l2tpctl"), table},
-		{"socket", []string{"ss", "-H", "-u", "-a", "-n", "-p"}, ownPort, true},
+		{"SA", []string{"ip", "xfrm", "state", "list"}, startsWith("src")},
+		{"policy", []string{"ip", "xfrm", "policy", "list", "nosock"}, startsWith("src")},
+		{"socket policy", []string{"ip", "xfrm", "policy", "list"}, contains("tmpl ")},
+		{"L2TP tunnel", []string{"ip", "l2tp", "show", "tunnel"}, startsWith("Tunnel")},
+		{"L2TP session", []string{"ip", "l2tp", "show", "session"}, startsWith("Session")},
+		{"interface", []string{"ip", "-o", "link", "show"}, contains(": l2t", ": ppp")},
+		{"address", []string{"ip", "-o", "address", "show"}, contains(" l2t", " ppp")},
+		{"nftables", []string{"nft", "list", "tables"}, tables},
+		{"socket", []string{"ss", "-H", "-u", "-a", "-n", "-p"}, sockets},
 	}
 	for _, query := range queries {
-		if !query.wanted {
-			continue
-		}
 		out, err := s.Run(ctx, query.args...)
 		if err != nil {
 			return nil, err
@@ -59,13 +61,16 @@ func (s *Server) Residue(ctx context.Context, table bool) ([]string, error) {
 			found = append(found, fmt.Sprintf("process: %s %d", name, pid))
 		}
 	}
+	if _, err := os.Stat(s.Socket()); stopped && !errors.Is(err, fs.ErrNotExist) {
+		found = append(found, fmt.Sprintf("control socket: %s (%v)", s.Socket(), err))
+	}
 	return found, nil
 }
 
 // WaitClean waits until there is no residue.
-func (s *Server) WaitClean(ctx context.Context, limit time.Duration, table bool) error {
+func (s *Server) WaitClean(ctx context.Context, limit time.Duration, stopped bool) error {
 	return Until(ctx, limit, "the kernel has nothing of the daemon's clients", func() error {
-		found, err := s.Residue(ctx, table)
+		found, err := s.Residue(ctx, stopped)
 		if err == nil && len(found) > 0 {
 			err = errors.New(strings.Join(found, "\n  "))
 		}

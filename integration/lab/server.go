@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -138,6 +139,18 @@ func (s *Server) WaitEmpty(ctx context.Context, limit time.Duration) error {
 			return fmt.Errorf("there are tunnels %+v, sessions %+v, SAs %v", tunnels, sessions, sas)
 		}
 		return nil
+	})
+}
+
+// Says waits until a line of the daemon's log contains all of the words.
+func (s *Server) Says(ctx context.Context, limit time.Duration, words ...string) error {
+	return Until(ctx, limit, fmt.Sprintf("%q in the daemon's log", words), func() error {
+		for line := range strings.Lines(after(s.Process.Log, s.Process.from)) {
+			if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+				return nil
+			}
+		}
+		return errors.New("not there")
 	})
 }
 

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"syscall"
@@ -92,8 +91,9 @@ type Throughput struct {
 
 // Iperf sends TCP from the namespace to an address of another for a time; reverse sends the other way.
 func (n *Namespace) Iperf(ctx context.Context, to *Namespace, address netip.Addr, duration time.Duration, reverse bool) (Throughput, error) {
-	log := fmt.Sprintf("iperf3-%s-%d.log", to.Name, time.Now().UnixNano())
-	server, err := n.lab.start(to.Command(context.Background(), "iperf3", "--server", "--one-off", "--forceflush", "--bind", address.String()), log)
+	port := strconv.Itoa(int(n.lab.tcpPort()))
+	server, err := n.lab.start(to.Command(context.Background(), "iperf3", "--server", "--one-off", "--forceflush", "--bind", address.String(), "--port", port),
+		fmt.Sprintf("iperf3-%s-%s.log", to.Name, port))
 	if err != nil {
 		return Throughput{}, err
 	}
@@ -102,7 +102,7 @@ func (n *Namespace) Iperf(ctx context.Context, to *Namespace, address netip.Addr
 	if err != nil {
 		return Throughput{}, err
 	}
-	args := []string{"iperf3", "--json", "--client", address.String(), "--time", strconv.Itoa(int(duration.Seconds()))}
+	args := []string{"iperf3", "--json", "--client", address.String(), "--port", port, "--time", strconv.Itoa(int(duration.Seconds()))}
 	if reverse {
 		args = append(args, "--reverse")
 	}
@@ -121,27 +121,3 @@ func (n *Namespace) Iperf(ctx context.Context, to *Namespace, address netip.Addr
 	}
 	return Throughput(report.End.Received), nil
 }
-
-// Capture is a tcpdump in a namespace.
-type Capture struct{ process *Process }
-
-// Capture starts to capture what matches a filter on a device; "any" is all of them.
-func (n *Namespace) Capture(device, filter string) (*Capture, error) {
-	log := filepath.Join(fmt.Sprintf("capture-%s-%d.log", n.Name, time.Now().UnixNano()))
-	process, err := n.lab.start(n.Command(context.Background(), "tcpdump", "-n", "-l", "-x", "--immediate-mode", "-Z", "root", "-i", device, filter), log)
-	if err != nil {
-		return nil, err
-	}
-	return &Capture{process}, Until(context.Background(), 20*time.Second, n.Name+": tcpdump listens", func() error { return process.says("listening on") })
-}
-
-// Text is what was captured so far: a line for each packet, and its octets in hexadecimal.
-func (c *Capture) Text() string { return tail(c.process.Log, 1<<20) }
-
-// Packets returns how many packets were captured so far.
-func (c *Capture) Packets() int { return len(captured.FindAllString(c.Text(), -1)) }
-
-var captured = regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d\.\d+ `)
-
-// Stop ends the capture.
-func (c *Capture) Stop() { c.process.Kill() }
