@@ -2,6 +2,7 @@ package l2tpnl
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -141,7 +142,7 @@ func decodeSession(data []byte) (s Session, ppp bool, err error) {
 		case attrUsingIPsec:
 			s.UsingIPsec = d.Uint8() != 0
 		case attrRecvTimeout:
-			s.ReorderTimeout = time.Duration(d.Uint64()) * time.Millisecond
+			s.ReorderTimeout = time.Duration(min(d.Uint64(), math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
 		case attrStats:
 			d.Nested(s.Stats.decode)
 		}
