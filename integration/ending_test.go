@@ -10,23 +10,37 @@ import (
 	"github.com/l2tpctl/l2tpctl/integration/lab"
 )
 
-// quick makes the daemon notice dead peers soon.
-var quick = fmt.Sprintf("ike:\n  psk: %q\n  dpd_interval: 2s\n  dpd_timeout: 6s\nl2tp:\n  hello_interval: 5s\nppp:\n  echo_interval: 1s\n  echo_failures: 3\n", psk)
-
+// TestClientVanishes has a client disappear without a word, with one way at a time in which the daemon may notice.
 func TestClientVanishes(t *testing.T) {
-	f := setUp(t, config(quick, "alice", "bob"))
-	alice, bob := f.public("alice"), f.home("bob")
-	f.connect(alice)
-	ofBob := f.connect(bob)
-	f.must(alice.Vanish())
-	f.must(lab.Until(f.ctx, 60*time.Second, "alice is given up", func() error { return f.onlySession("bob") }))
-	f.passesTraffic(bob, ofBob)
-	f.must(bob.Disconnect(f.ctx))
-	f.empty(30 * time.Second)
-	f.must(alice.Restart(f.ctx))
-	f.passesTraffic(alice, f.connect(alice))
-	f.must(alice.Disconnect(f.ctx))
-	f.empty(15 * time.Second)
+	const never = "1h" // longer than the test; DPD and LCP echo have 0 for that
+	for _, tt := range []struct {
+		name             string
+		dpd, hello, echo string
+		limit            time.Duration
+		says             []string // one line of the daemon's log
+	}{
+		{"LCP echo", "0s", never, "1s", 20 * time.Second, []string{"session down", "does not answer LCP echo"}},
+		{"DPD", "2s", never, "0s", 25 * time.Second, []string{"client gone", "dead peer: no answer for 6s"}},
+		// Retransmissions: 1, 2, 4, 8, 8 and 8 s.
+		{"L2TP Hello", "0s", "5s", "0s", 50 * time.Second, []string{"tunnel down", "the peer does not answer"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := setUp(t, config(fmt.Sprintf("ike:\n  psk: %q\n  dpd_interval: %s\n  dpd_timeout: 6s\nl2tp:\n  hello_interval: %s\nppp:\n  echo_interval: %s\n  echo_failures: 3\n",
+				psk, tt.dpd, tt.hello, tt.echo), "alice", "bob"))
+			alice, bob := f.public("alice"), f.home("bob")
+			ofAlice, ofBob := f.connect(alice), f.connect(bob)
+			f.must(alice.Vanish())
+			f.must(lab.Until(f.ctx, tt.limit, "alice is given up", func() error { return f.onlySession("bob") }))
+			f.must(f.Server.Says(f.ctx, 5*time.Second, append(tt.says, fmt.Sprint(ofAlice.TunnelID))...))
+			f.passesTraffic(bob, ofBob)
+			f.must(alice.Restart(f.ctx))
+			f.passesTraffic(alice, f.connect(alice))
+			f.must(alice.Disconnect(f.ctx))
+			f.must(bob.Disconnect(f.ctx))
+			f.empty(30 * time.Second)
+		})
+	}
 }
 
 // TestServerStops has the daemon say goodbye to its clients.
