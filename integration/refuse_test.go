@@ -54,6 +54,36 @@ func TestWrongPassword(t *testing.T) {
 	f.empty(8 * time.Second) // its SAs and its slot as well, though the client keeps IPsec up
 }
 
+// TestWrongPasswordThenCDN has a client that fails and closes its call before the server's pppd is done with it: a delay keeps
+// the answer from the client until its own pppd has gone.
+func TestWrongPasswordThenCDN(t *testing.T) {
+	f := setUp(t, config("", "alice"))
+	o := options("alice")
+	o.Password = "not hers"
+	alice := f.started(f.HomeClient("alice", o))
+	f.must(alice.IPsecUp(f.ctx))
+	f.must(f.NAT.Delay("eth1", 300*time.Millisecond))
+	f.must(alice.StartDialing())
+	f.must(f.Server.Says(f.ctx, 20*time.Second, "authentication failed", "wrong password"))
+	f.must(alice.KillPPP())
+	f.must(f.Server.Says(f.ctx, 5*time.Second, "session down", "wrong password", `"by_peer": true`))
+	f.empty(8 * time.Second)
+}
+
+// TestNoCommonMethod has a client that authenticates by none of the methods that the server allows.
+func TestNoCommonMethod(t *testing.T) {
+	f := setUp(t, config("ppp:\n  auth: [mschapv2]\n", "alice"))
+	o := options("alice")
+	o.PPP = []string{"refuse-mschap-v2"}
+	alice := f.started(f.HomeClient("alice", o))
+	if _, err := alice.Connect(f.ctx); err == nil { // it may hear of the end of the tunnel first
+		t.Error("Connect succeeded")
+	}
+	f.must(f.Server.Says(f.ctx, 5*time.Second, "WARN", "authentication failed", lab.NATAddress.String(), "no method in common",
+		"allow one of the accepted methods on the client"))
+	f.empty(8 * time.Second)
+}
+
 func TestProposalMismatch(t *testing.T) {
 	f := setUp(t, config(fmt.Sprintf("ike:\n  psk: %q\n  proposals: [aes256-sha256-modp3072]\n  esp_proposals: [aes256-sha256]\n", psk), "alice", "bob"))
 	alice := f.home("alice") // has another group

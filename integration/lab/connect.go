@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -42,7 +43,7 @@ func (c *Client) IPsecUp(ctx context.Context) error {
 // Dial makes the L2TP tunnel and the PPP link over IPsec that is up.
 func (c *Client) Dial(ctx context.Context) (netip.Addr, error) {
 	tunnelLog, linkLog := size(c.xl2tpdLog()), size(c.pppdLog())
-	if err := c.tell("c"); err != nil {
+	if err := c.StartDialing(); err != nil {
 		return netip.Addr{}, err
 	}
 	var address netip.Addr
@@ -73,6 +74,20 @@ func (c *Client) Dial(ctx context.Context) (netip.Addr, error) {
 		return nil
 	})
 	return address, err
+}
+
+// StartDialing is Dial without waiting.
+func (c *Client) StartDialing() error { return c.tell("c") }
+
+// KillPPP ends the client's pppd at once; xl2tpd then closes the call.
+func (c *Client) KillPPP() error {
+	pids, err := c.programs()
+	for _, pid := range pids {
+		if programName(pid) == "pppd" {
+			err = errors.Join(err, syscall.Kill(pid, syscall.SIGKILL))
+		}
+	}
+	return err
 }
 
 // Disconnect closes the PPP link and the tunnel, then IPsec, each with a word to the server.

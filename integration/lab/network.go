@@ -1,8 +1,10 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -71,4 +73,10 @@ add rule ip nat postrouting oifname %q masquerade
 		return fmt.Errorf("%s: forget the connections: %w", n.Name, err)
 	}
 	return nil
+}
+
+// Delay makes everything that leaves the namespace by a device late.
+func (n *Namespace) Delay(device string, by time.Duration) error {
+	_, err := n.Run(context.Background(), "tc", "qdisc", "add", "dev", device, "root", "netem", "delay", by.String())
+	return err
 }
