@@ -138,7 +138,12 @@ func (l *Launcher) Start(s Session) (*Process, error) {
 	}
 	go func() {
 		defer logs.Close()
-		pump(logs, time.Now, s.Log)
+		pump(logs, time.Now, func(line string) {
+			p.heard(line)
+			if s.Log != nil {
+				s.Log(line)
+			}
+		})
 	}()
 	go func() {
 		p.watch()

@@ -178,6 +178,27 @@ func TestExit(t *testing.T) {
 	}
 }
 
+// TestPeerDead checks that a peer without answers is not taken for one that hung up.
+func TestPeerDead(t *testing.T) {
+	for _, tt := range []struct {
+		line string
+		code int
+		want int
+	}{
+		{"No response to 3 echo-requests", ExitHangup, ExitHangup},
+		{"Serial link appears to be disconnected.", ExitHangup, ExitPeerDead},
+		{"Serial link appears to be disconnected.", ExitPeerDead, ExitPeerDead},
+		{"Serial link appears to be disconnected.", ExitUserRequest, ExitUserRequest},
+		{"Remote message: Serial link appears to be disconnected.", ExitHangup, ExitHangup},
+	} {
+		var p Process
+		p.heard(tt.line)
+		if got := p.ended(syscall.WaitStatus(tt.code << 8)); got.Code != tt.want || got.Reason != reasons[tt.want] {
+			t.Errorf("%q, status %d: got %+v, want %d", tt.line, tt.code, got, tt.want)
+		}
+	}
+}
+
 func TestPump(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	run := func(in string) []string {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +24,26 @@ type Process struct {
 	pidfd *os.File
 	done  chan struct{}
 	exit  Exit
+	dead  atomic.Bool // pppd has said that the peer is
+}
+
+// peerDead is what pppd says, seconds before its end, when LCP echo requests remain without an answer.
+const peerDead = "Serial link appears to be disconnected."
+
+// heard looks at a line that pppd wrote.
+func (p *Process) heard(line string) {
+	if strings.HasPrefix(line, peerDead) {
+		p.dead.Store(true)
+	}
+}
+
+// ended tells the process's status. With PPPoL2TP, closing the link makes pppd see a hangup, which it then reports instead of the cause.
+func (p *Process) ended(ws syscall.WaitStatus) Exit {
+	exit := exitOf(ws)
+	if exit.Code == ExitHangup && p.dead.Load() {
+		return Exit{Code: ExitPeerDead, Reason: reasons[ExitPeerDead]}
+	}
+	return exit
 }
 
 // Done is closed when the process has ended and its status is known.
@@ -86,7 +108,7 @@ func (p *Process) watch() {
 	}
 	p.exit = Exit{Code: -1, Reason: "pppd ended, its status is unknown"}
 	if known {
-		p.exit = exitOf(ws)
+		p.exit = p.ended(ws)
 	}
 	p.pidfd.Close()
 }
