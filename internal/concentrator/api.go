@@ -258,7 +258,7 @@ func (a api) Stats(ctx context.Context) (control.Stats, error) {
 		}
 		st.IKE = control.IKEStats{
 			Clients: len(c.IKE.Clients()), HalfOpen: c.IKE.HalfOpen(), Received: n.ikeReceived, Sent: n.ikeSent,
-			Established: n.phase1, Failed: n.phase1Failed + n.phase2Failed, Children: n.children, Drops: maps.Clone(n.ike),
+			Established: n.phase1, Failed: n.ikeFailed, Children: n.children, Drops: maps.Clone(n.ike),
 		}
 		st.L2TP = control.L2TPStats{
 			Received: n.l2tpReceived, Sent: n.l2tpSent, TunnelsUp: n.tunnelsUp, TunnelsDown: n.tunnelsDown,

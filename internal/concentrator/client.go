@@ -31,11 +31,16 @@ type client struct {
 	tunnel bool            // an L2TP tunnel is open or being opened
 	idle   time.Time       // since when there is no tunnel; zero while there is one
 	proved bool            // a user has authenticated
+	moved  time.Time       // when the SAs last followed the client to another port
+	moveAt time.Time       // when they will again; zero if they are where it is
 	ending string          // why the client is to go as soon as its sessions have; empty otherwise
 }
 
 // A child is a pair of SAs; out is zero until Quick Mode is through.
-type child struct{ in, out xfrm.ID }
+type child struct {
+	in, out      xfrm.ID
+	encapsulated bool
+}
 
 // openClient returns the client that sa belongs to; a new one gets a slot and its socket.
 func (c *Concentrator) openClient(now time.Time, sa ikev1.ChildSA) (*client, error) {
@@ -161,11 +166,13 @@ func (c *Concentrator) doom(now time.Time, cl *client, reason string) {
 
 // disconnect ends a session. The last one of a client takes the client with it.
 func (c *Concentrator) disconnect(now time.Time, s *session, reason string) {
-	if len(s.client.sessions) == 1 {
-		c.endClient(now, s.client, reason)
-	} else {
-		c.endSession(now, s, reason)
+	for _, other := range s.client.sessions {
+		if other != s && other.down == nil {
+			c.endSession(now, s, reason)
+			return
+		}
 	}
+	c.endClient(now, s.client, reason)
 }
 
 // retire takes the next step of ending a client, when nothing is left that the step would cut off.
@@ -182,7 +189,7 @@ func (c *Concentrator) retire(now time.Time, cl *client) {
 
 // deadline is when advanceClients has something to do for cl.
 func (cl *client) deadline(opt Options) time.Time {
-	next := cl.patience(opt)
+	next := earliest(cl.patience(opt), cl.moveAt)
 	for _, s := range cl.sessions {
 		next = earliest(next, s.killAt)
 	}
@@ -218,6 +225,9 @@ func (c *Concentrator) advanceClients(now time.Time) {
 				s.killAt = time.Time{}
 				s.kill()
 			}
+		}
+		if !cl.moveAt.IsZero() && !now.Before(cl.moveAt) {
+			c.moveClient(now, cl)
 		}
 		if end := cl.patience(c.opt); !end.IsZero() && !now.Before(end) {
 			c.endClient(now, cl, fmt.Sprintf("no session for %v", c.opt.TunnelWait))

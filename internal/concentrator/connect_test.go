@@ -156,6 +156,40 @@ func TestRebind(t *testing.T) {
 	})
 }
 
+// A client that sends from many ports in turn costs a few requests to the kernel, and its SAs end where it is.
+func TestRestlessClient(t *testing.T) {
+	play(t, 64, func(t *testing.T, b *bench) {
+		s := b.connected(1)
+		var in xfrm.ID
+		var reqid uint32
+		b.on(func() {
+			cl := b.clientOf(s)
+			reqid = b.c.opt.Block.Mark(cl.port)
+			for _, ch := range cl.children {
+				in = ch.in
+			}
+		})
+		at := s.peer.Addr
+		for port := range uint16(500) {
+			next := netip.AddrPortFrom(at.Addr(), 40000+port)
+			b.c.HandleMapping(xfrm.Mapping{ID: in, ReqID: reqid, Old: at, New: next})
+			at = next
+		}
+		time.Sleep(5 * time.Second)
+		b.on(func() {
+			if b.m.moves > 8 {
+				t.Errorf("%d SAs were changed", b.m.moves)
+			}
+		})
+		sas, _ := machineSAs{b.m}.List()
+		for _, sa := range sas {
+			if max(sa.Encap.SrcPort, sa.Encap.DstPort) != at.Port() {
+				t.Errorf("%v has %+v, the client is at %v", sa, sa.Encap, at)
+			}
+		}
+	})
+}
+
 func TestSlotsExhausted(t *testing.T) {
 	play(t, 9, func(t *testing.T, b *bench) {
 		first, second := b.connected(1), b.connected(3)

@@ -1,6 +1,10 @@
 package concentrator
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+)
 
 // dropNoClient is the reason, beside those of the L2TP engine, to drop a message for a slot whose client has gone.
 const dropNoClient = "no_client"
@@ -17,9 +21,9 @@ type counters struct {
 	kernelErrors uint64
 	noSlot       uint64
 
-	ikeReceived, ikeSent   uint64
-	phase1, phase1Failed   uint64
-	phase2Failed, children uint64
+	ikeReceived, ikeSent uint64
+	ikeFailed            uint64
+	phase1, children     uint64
 
 	l2tpReceived, l2tpSent   uint64
 	tunnelsUp, tunnelsDown   uint64
@@ -29,4 +33,11 @@ type counters struct {
 
 func newCounters() *counters {
 	return &counters{ike: make(map[string]uint64), l2tp: make(map[string]uint64)}
+}
+
+// negotiationFailures are the reasons for which a handshake or a Quick Mode comes to nothing. Events that explain them are
+// bounded in number, drops are not.
+var negotiationFailures = map[ikev1.DropReason]bool{
+	ikev1.DropNoPSK: true, ikev1.DropNoProposal: true, ikev1.DropAuthentication: true, ikev1.DropIdentities: true,
+	ikev1.DropKeyExchange: true, ikev1.DropInstall: true, ikev1.DropTimeout: true,
 }

@@ -93,7 +93,7 @@ func (c *Concentrator) installInbound(now time.Time, sa ikev1.ChildSA) error {
 		}
 		return fmt.Errorf("install inbound SA of slot %d: %w", cl.port, err)
 	}
-	cl.children[sa.Child] = &child{in: st.ID}
+	cl.children[sa.Child] = &child{in: st.ID, encapsulated: sa.Encapsulated}
 	return nil
 }
 
@@ -140,10 +140,9 @@ func (c *Concentrator) onIKEEvent(now time.Time, event ikev1.Event) {
 	switch e := event.(type) {
 	case ikev1.Dropped:
 		c.counters.ike[string(e.Reason)]++
-	case ikev1.Phase1Failed:
-		c.counters.phase1Failed++
-	case ikev1.Phase2Failed:
-		c.counters.phase2Failed++
+		if negotiationFailures[e.Reason] {
+			c.counters.ikeFailed++
+		}
 	case ikev1.Phase1Established:
 		c.counters.phase1++
 	case ikev1.ChildEstablished:
@@ -153,7 +152,7 @@ func (c *Concentrator) onIKEEvent(now time.Time, event ikev1.Event) {
 		}
 	case ikev1.ClientMoved:
 		if cl := c.clients[e.Client]; cl != nil && e.Encapsulated {
-			c.moveClient(cl, e.Remote)
+			c.clientMoved(now, cl, e.Remote)
 		}
 	case ikev1.ClientGone:
 		if cl := c.clients[e.Client]; cl != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
@@ -88,22 +89,30 @@ func (c *Concentrator) onClient(port uint16, done func(error), prepare func(*cli
 }
 
 func (c *Concentrator) createTunnel(socket ClientSocket, a l2tp.CreateTunnel) error {
-	fd, err := socket.Connect(a.Remote)
+	var fd int
+	err := retry(unix.EADDRINUSE, func() (err error) { fd, err = socket.Connect(a.Remote); return err })
 	if err != nil {
 		return fmt.Errorf("connect tunnel %d to %v: %w", a.Tunnel, a.Remote, err)
 	}
 	tunnel := l2tpnl.Tunnel{ID: uint32(a.Tunnel), PeerID: uint32(a.PeerTunnel), FD: fd}
-	for range createAttempts {
-		if err = c.Tunnels.CreateTunnel(tunnel); !errors.Is(err, os.ErrExist) {
-			break
-		}
-		time.Sleep(createPause)
-	}
+	err = retry(os.ErrExist, func() error { return c.Tunnels.CreateTunnel(tunnel) })
 	if err != nil {
 		socket.Disconnect()
 		return fmt.Errorf("create tunnel %d in the kernel: %w", a.Tunnel, err)
 	}
 	return nil
+}
+
+// retry calls f again while it fails for the given reason: what the predecessor had is given back a little later, a tunnel id by
+// the kernel's work queue, a port by a process that is being forked.
+func retry(reason error, f func() error) (err error) {
+	for range createAttempts {
+		if err = f(); !errors.Is(err, reason) {
+			return err
+		}
+		time.Sleep(createPause)
+	}
+	return err
 }
 
 func (c *Concentrator) deleteTunnel(socket ClientSocket, id uint16) error {

@@ -43,6 +43,7 @@ type machine struct {
 	sas       map[xfrm.ID]*xfrm.State
 	order     []xfrm.ID // of their installation
 	sockets   map[uint16]*kernelSocket
+	moves     int // SAs that were given another port
 	tunnels   map[uint32]*kernelTunnel
 	sessions  map[[2]uint32]*kernelSession
 	processes map[string]*process // by interface

@@ -88,6 +88,7 @@ func (m machineSAs) UpdateEncap(id xfrm.ID, encap xfrm.Encap) error {
 		m.t.Errorf("%v is not encapsulated and gets %+v", id, encap)
 	}
 	m.sas[id].Encap = &encap
+	m.moves++
 	return nil
 }
 

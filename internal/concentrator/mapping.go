@@ -12,9 +12,12 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
-// HandleMapping hands to the loop that authentic ESP of a client comes from another port.
+// HandleMapping hands to the loop that authentic ESP of a client comes from another port, and waits until the loop takes it.
 func (c *Concentrator) HandleMapping(m xfrm.Mapping) {
-	c.post(func() { c.onMapping(time.Now(), m) })
+	select {
+	case c.clientInbox <- func() { c.onMapping(time.Now(), m) }:
+	case <-c.stopped:
+	}
 }
 
 // onMapping makes a client's SAs and its IKE follow a NAT's new mapping. A new address is another matter: the SAs and the
@@ -40,17 +43,36 @@ func (cl *client) has(inbound xfrm.ID) bool {
 	return false
 }
 
-// moveClient gives the installed SAs of a client its new port.
-func (c *Concentrator) moveClient(cl *client, remote netip.AddrPort) {
+// moveInterval is how often the SAs of one client follow it, however often it moves: each time costs the loop some requests to
+// the kernel, and who has the pre-shared key can send from two ports in turn.
+const moveInterval = time.Second
+
+// clientMoved notes the new port of a client.
+func (c *Concentrator) clientMoved(now time.Time, cl *client, remote netip.AddrPort) {
 	cl.remote = remote
+	if next := cl.moved.Add(moveInterval); now.Before(next) {
+		cl.moveAt = next
+		c.touch(cl)
+		return
+	}
+	c.moveClient(now, cl)
+}
+
+// moveClient gives the installed SAs of a client the port that it has now.
+func (c *Concentrator) moveClient(now time.Time, cl *client) {
+	cl.moved, cl.moveAt = now, time.Time{}
+	port := cl.remote.Port()
 	for _, ch := range cl.children {
-		err := c.SAs.UpdateEncap(ch.in, xfrm.Encap{SrcPort: remote.Port(), DstPort: udp.IKENATPort})
+		if !ch.encapsulated {
+			continue
+		}
+		err := c.SAs.UpdateEncap(ch.in, xfrm.Encap{SrcPort: port, DstPort: udp.IKENATPort})
 		if ch.out.SPI != 0 {
-			err = errors.Join(err, c.SAs.UpdateEncap(ch.out, xfrm.Encap{SrcPort: udp.IKENATPort, DstPort: remote.Port()}))
+			err = errors.Join(err, c.SAs.UpdateEncap(ch.out, xfrm.Encap{SrcPort: udp.IKENATPort, DstPort: port}))
 		}
 		if err != nil {
 			c.counters.kernelErrors++
-			c.Log.Warn("an SA could not follow its client to another port", zap.Stringer("peer", remote), zap.Error(err))
+			c.Log.Warn("an SA could not follow its client to another port", zap.Stringer("peer", cl.remote), zap.Error(err))
 		}
 	}
 }

@@ -105,8 +105,8 @@ func (c *Concentrator) pppEnded(now time.Time, s *session, exit pppd.Exit) {
 	if s.dropped {
 		return
 	}
-	if exit.Code == pppd.ExitPeerAuthFailed && !s.failed { // it did not even try
-		c.reject(s, "no method in common", zap.Stringer("accepted", c.opt.PPP.Auth),
+	if exit.Code == pppd.ExitPeerAuthFailed && !s.failed { // without a word to the RADIUS server
+		c.reject(s, "no method in common, or no answer in time", zap.Stringer("accepted", c.opt.PPP.Auth),
 			zap.String("hint", "allow one of the accepted methods on the client, or add the client's to ppp.auth"))
 	}
 	s.failed = s.failed || s.up.IsZero()

@@ -20,11 +20,9 @@ func (c *Concentrator) shutdown() error {
 	c.IKE.Refuse()
 	c.Log.Info("stopping", zap.Int("clients", len(c.clients)))
 	for _, cl := range c.clients {
-		for _, s := range cl.sessions {
-			c.endSession(now, s, "the server is stopping")
-		}
+		c.endClient(now, cl, "the server is stopping")
 	}
-	c.drain(now.Add(c.opt.TerminateWait), func() bool { return len(c.byNAS) == 0 })
+	c.drain(now.Add(c.opt.TerminateWait), func() bool { return len(c.clients) == 0 })
 
 	now = time.Now()
 	c.applyL2TP(now, c.L2TP.Shutdown(now))
@@ -41,9 +39,12 @@ func (c *Concentrator) shutdown() error {
 
 // drain goes on with the loop until finished says so, or until deadline.
 func (c *Concentrator) drain(deadline time.Time, finished func() bool) {
-	timer := time.NewTimer(time.Until(deadline))
+	end := time.NewTimer(time.Until(deadline))
+	defer end.Stop()
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !finished() {
+		c.arm(timer)
 		select {
 		case f := <-c.control:
 			c.guard(f)
@@ -52,6 +53,8 @@ func (c *Concentrator) drain(deadline time.Time, finished func() bool) {
 		case f := <-c.clientInbox:
 			c.guard(f)
 		case <-timer.C:
+			c.guard(func() { c.advance(time.Now()) })
+		case <-end.C:
 			return
 		}
 	}

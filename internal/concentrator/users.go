@@ -38,7 +38,12 @@ func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
 		}
 	case aaa.Started:
 		if s := c.byNAS[e.NASID]; s != nil {
-			s.up, s.address = now, e.Address
+			again := !s.up.IsZero() // IPCP was negotiated anew
+			s.address = e.Address
+			if again {
+				return
+			}
+			s.up, s.failed = now, false
 			if s.state != sessionClosing { // it may be on its way out
 				s.state, s.reason = sessionEstablished, ""
 			}
