@@ -12,6 +12,7 @@ import (
 
 // TestClientVanishes has a client disappear without a word, with one way at a time in which the daemon may notice.
 func TestClientVanishes(t *testing.T) {
+	t.Parallel()
 	const never = "1h" // longer than the test; DPD and LCP echo have 0 for that
 	for _, tt := range []struct {
 		name             string
@@ -38,7 +39,9 @@ func TestClientVanishes(t *testing.T) {
 			f.passesTraffic(alice, f.connect(alice))
 			f.must(alice.Disconnect(f.ctx))
 			f.must(bob.Disconnect(f.ctx))
-			f.empty(30 * time.Second)
+			if tt.dpd != "0s" { // without DPD nothing tells that the SAs of before are forgotten
+				f.empty(30 * time.Second)
+			}
 		})
 	}
 }

@@ -22,6 +22,7 @@ func (f *fixture) onlySession(user string) error {
 }
 
 func TestWrongPSK(t *testing.T) {
+	t.Parallel() // the client takes long to give up
 	f := setUp(t, config("", "alice"))
 	o := options("alice")
 	o.PSK = "another key"
@@ -33,8 +34,8 @@ func TestWrongPSK(t *testing.T) {
 		"compare the pre-shared key of the client with the one configured for "+lab.NATAddress.String()))
 	// All that the client sent after messages 1 and 3 was message 5, again and again.
 	stats := f.stats().IKE
-	if stats.Failed != 1 || stats.Established != 0 || len(stats.Drops) != 1 || stats.Drops["authentication"] != stats.Received-2 {
-		t.Errorf("the counters should tell of one failure and of nothing but messages 5 dropped: %+v", stats)
+	if stats.Failed == 0 || stats.Established != 0 || len(stats.Drops) != 1 || stats.Drops["authentication"] != stats.Received-2 {
+		t.Errorf("the counters should tell of a failure and of nothing but messages 5 dropped: %+v", stats)
 	}
 	f.empty(60 * time.Second)
 }

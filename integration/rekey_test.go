@@ -86,6 +86,7 @@ func TestRekeyUnderTraffic(t *testing.T) {
 
 // TestPeerAsksDPD has a client that ends its connection unless the server answers R-U-THERE.
 func TestPeerAsksDPD(t *testing.T) {
+	t.Parallel()
 	f := setUp(t, config("", "alice"))
 	o := options("alice")
 	o.IPsec = []string{"rekey=no", "dpdaction=clear", "dpddelay=1s", "dpdtimeout=3s"}

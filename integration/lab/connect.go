@@ -130,12 +130,12 @@ func (c *Client) IPsecDown(ctx context.Context) error {
 	return err
 }
 
-// Vanish makes the client disappear like a phone that loses its battery: all programs die and nothing leaves or reaches the client.
+// Vanish makes the client disappear like a phone that loses its battery: nothing leaves or reaches the client, and all programs die.
 func (c *Client) Vanish() error {
-	if err := c.killAll(); err != nil {
+	if err := c.Batch("link set eth0 down"); err != nil { // first, or xl2tpd reports the death of its pppd
 		return err
 	}
-	return c.Batch("link set eth0 down")
+	return c.killAll()
 }
 
 // Restart starts a client anew that vanished or lost its server: with fresh programs and no SAs.
