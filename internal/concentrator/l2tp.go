@@ -137,6 +137,9 @@ func (c *Concentrator) onL2TPEvent(now time.Time, event l2tp.Event) {
 		if cl := c.ports[slot.Port(e.Tunnel)]; cl != nil {
 			cl.tunnel, cl.idle = false, now
 			c.touch(cl)
+			if e.Silent && cl.ending == "" {
+				c.doom(now, cl, e.Reason) // a dead peer's SAs would outlive it by hours where DPD is not spoken
+			}
 			c.retire(now, cl)
 		}
 	case l2tp.SessionUp:

@@ -29,6 +29,7 @@ type TunnelDown struct {
 	Reason      string // in words
 	Result      Result // what StopCCN said, ours or theirs; zero if none was sent
 	ByPeer      bool
+	Silent      bool // the peer was given up because it acknowledges nothing any more
 	Established bool // whether TunnelUp was reported
 }
 

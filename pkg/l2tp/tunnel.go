@@ -61,6 +61,7 @@ type ending struct {
 	reason string
 	result Result
 	byPeer bool
+	silent bool
 }
 
 func (st *step) setState(t *tunnel, state tunnelState) {
@@ -150,7 +151,7 @@ func (st *step) endTunnel(t *tunnel, why ending) {
 	}
 	st.event(TunnelDown{
 		Tunnel: t.slot.id, PeerTunnel: t.channel.peer, Remote: t.remote,
-		Reason: why.reason, Result: why.result, ByPeer: why.byPeer, Established: !t.established.IsZero(),
+		Reason: why.reason, Result: why.result, ByPeer: why.byPeer, Silent: why.silent, Established: !t.established.IsZero(),
 	})
 	st.setState(t, tunnelClosed)
 	st.releaseTunnel(t)
@@ -174,7 +175,7 @@ func (st *step) advance(t *tunnel) {
 		st.closeTunnel(t, Result{Code: StopGeneral}, "no session in it")
 	}
 	if !t.channel.expire(st.now) {
-		st.endTunnel(t, ending{reason: "the peer does not answer"})
+		st.endTunnel(t, ending{reason: "the peer does not answer", silent: true})
 		t.slot.tunnel = nil
 		return
 	}
