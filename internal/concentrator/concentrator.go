@@ -105,21 +105,27 @@ func (c *Concentrator) Serve(ctx context.Context) error {
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
-		c.arm(timer)
-		select {
-		case f := <-c.control:
-			c.guard(f)
-		case f := <-c.inbox:
-			c.guard(f)
-		case f := <-c.clientInbox:
-			c.guard(f)
-		case <-timer.C:
-			c.guard(func() { c.advance(time.Now()) })
-		case <-ctx.Done():
-			return c.shutdown()
-		}
+	for c.step(ctx, timer) {
 	}
+	return c.shutdown()
+}
+
+// step waits for one event and handles it, unless ctx ends before; then it returns false.
+func (c *Concentrator) step(ctx context.Context, timer *time.Timer) bool {
+	c.arm(timer)
+	select {
+	case f := <-c.control:
+		c.guard(f)
+	case f := <-c.inbox:
+		c.guard(f)
+	case f := <-c.clientInbox:
+		c.guard(f)
+	case <-timer.C:
+		c.guard(func() { c.advance(time.Now()) })
+	case <-ctx.Done():
+		return false
+	}
+	return true
 }
 
 // arm sets the loop's one timer to the earliest deadline of the engines and of the clients.

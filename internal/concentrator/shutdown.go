@@ -1,6 +1,7 @@
 package concentrator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -22,7 +23,7 @@ func (c *Concentrator) shutdown() error {
 	for _, cl := range c.clients {
 		c.endClient(now, cl, "the server is stopping")
 	}
-	c.drain(now.Add(c.opt.TerminateWait), func() bool { return len(c.clients) == 0 })
+	c.drain(c.opt.TerminateWait, func() bool { return len(c.clients) == 0 })
 
 	now = time.Now()
 	c.applyL2TP(now, c.L2TP.Shutdown(now))
@@ -30,32 +31,19 @@ func (c *Concentrator) shutdown() error {
 	for _, cl := range c.clients { // the engine has told of all of them; this is for those it does not know
 		c.closeClient(now, cl)
 	}
-	c.drain(now.Add(settleWait), func() bool { return len(c.ports) == 0 && len(c.byNAS) == 0 })
+	c.drain(settleWait, func() bool { return len(c.ports) == 0 && len(c.byNAS) == 0 })
 	if n := len(c.ports); n > 0 {
 		return fmt.Errorf("%d clients were not removed within %v; the next start will sweep", n, settleWait)
 	}
 	return nil
 }
 
-// drain goes on with the loop until finished says so, or until deadline.
-func (c *Concentrator) drain(deadline time.Time, finished func() bool) {
-	end := time.NewTimer(time.Until(deadline))
-	defer end.Stop()
+// drain goes on with the loop until finished says so, but no longer than limit.
+func (c *Concentrator) drain(limit time.Duration, finished func() bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for !finished() {
-		c.arm(timer)
-		select {
-		case f := <-c.control:
-			c.guard(f)
-		case f := <-c.inbox:
-			c.guard(f)
-		case f := <-c.clientInbox:
-			c.guard(f)
-		case <-timer.C:
-			c.guard(func() { c.advance(time.Now()) })
-		case <-end.C:
-			return
-		}
+	for !finished() && c.step(ctx, timer) {
 	}
 }
