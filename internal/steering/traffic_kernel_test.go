@@ -98,8 +98,8 @@ func newNetwork(t *testing.T, v6 bool) *network {
 	for _, ns := range []string{"c", "s"} {
 		inbound, reply := "", ""
 		if ns == "s" {
-			inbound = fmt.Sprintf("output-mark %#x mask 0xffffffff sel src %s/%d dst %s/%d proto udp dport %d", 0x1701<<16|testPort, n.client, host, n.server, host, testPort)
-			reply = fmt.Sprintf("proto udp sport %d", testPort)
+			inbound = fmt.Sprintf("output-mark %#x mask 0xffffffff sel src %s/%d dst %s/%d proto 17 dport %d", 0x1701<<16|testPort, n.client, host, n.server, host, testPort)
+			reply = fmt.Sprintf("proto 17 sport %d", testPort)
 		}
 		sa(ns, n.client, n.server, 0x1000, 1, inbound)
 		sa(ns, n.server, n.client, 0x1001, 1, "")
@@ -107,7 +107,7 @@ func newNetwork(t *testing.T, v6 bool) *network {
 		if ns == "c" {
 			policy(ns, "out", n.client, n.server, 1, "")
 			policy(ns, "out", n.otherPeer, n.server, 2, "")
-			policy(ns, "in", n.server, n.client, 1, "proto udp")
+			policy(ns, "in", n.server, n.client, 1, "proto 17")
 		} else {
 			policy(ns, "out", n.server, n.client, 1, reply)
 		}
