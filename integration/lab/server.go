@@ -116,7 +116,7 @@ func (s *Server) SessionOf(ctx context.Context, user string) (control.Session, e
 			return err
 		}
 		for _, session := range sessions {
-			if session.User == user && session.IP.IsValid() {
+			if session.User == user && session.State == "established" {
 				found = session
 				return nil
 			}
