@@ -17,7 +17,6 @@ import (
 type client struct {
 	id       ikev1.ClientID
 	port     slot.Port
-	local    netip.Addr
 	remote   netip.AddrPort // outer, as IKE knows it
 	socket   ClientSocket
 	children map[ikev1.ChildID]*child
@@ -60,7 +59,6 @@ func (c *Concentrator) openClient(now time.Time, sa ikev1.ChildSA) (*client, err
 	cl := &client{
 		id:       sa.Client,
 		port:     port,
-		local:    sa.Local.Addr(),
 		remote:   sa.Remote,
 		socket:   socket,
 		children: make(map[ikev1.ChildID]*child),
