@@ -21,7 +21,7 @@ func TestQuickModeHashes(t *testing.T) {
 	for _, hash := range [][]byte{nil, {}, make([]byte, 31), make([]byte, 32), make([]byte, 33)} {
 		q := m.QuickMode(1)
 		q.MainMode = m
-		q.IV = keymat.Phase2IV(m.Hash, m.IV, 1)
+		q.IV = keymat.Phase2IV(m.Hash, m.CBC.BlockSize(), m.IV, 1)
 		b := q.Seal(wrong, func([]byte) []byte { return hash })
 		want(t, w.silent(p, b, "a wrong HASH(1)"), ikev1.DropHash, "the reason")
 	}

@@ -49,8 +49,8 @@ func (w *world) reach(p *ikev1test.Peer, state byte) *ikev1test.MainMode {
 			w.ok(m.TakeMessage2(w.ask(p, m.Message1(), "message 2")))
 		}
 		m.Hash, m.Bits = keymat.SHA256, 256
-		m.IV = make([]byte, keymat.BlockSize)
-		m.CBC, _ = keymat.NewCBC(make([]byte, 32))
+		m.IV = make([]byte, keymat.AES.BlockSize())
+		m.CBC, _ = keymat.NewCBC(keymat.AES, make([]byte, 32))
 		return m
 	}
 	if state >= 3 {
@@ -77,7 +77,7 @@ func form(m *ikev1test.MainMode, form byte, first wire.PayloadType, b []byte) []
 		// A HASH payload before them, which covers them.
 		hash := keymat.Hash1(m.Hash, m.Keys.SKEYIDa, id, b)
 		plain := append([]byte{byte(first), 0, 0, byte(4 + len(hash))}, hash...)
-		sealed, _, err := m.CBC.Encrypt(keymat.Phase2IV(m.Hash, m.IV, id), append(plain, b...))
+		sealed, _, err := m.CBC.Encrypt(keymat.Phase2IV(m.Hash, m.CBC.BlockSize(), m.IV, id), append(plain, b...))
 		if err != nil {
 			panic(err)
 		}

@@ -208,14 +208,14 @@ func (e *Engine) mainModeComputed(sa *isakmpSA, r DHResult) {
 	sa.keys = keymat.Derive(hash, skeyid, r.Shared, sa.name.i, sa.name.r)
 	keymat.Zero(skeyid)
 	key := keymat.CipherKey(hash, sa.keys.SKEYIDe, sa.proposal.KeyBits/8)
-	cbc, err := keymat.NewCBC(key)
+	cbc, err := keymat.NewCBC(keymat.AES, key)
 	keymat.Zero(key)
 	if err != nil {
 		e.failHandshake(sa, DropInternal, err.Error(), "")
 		return
 	}
 	sa.cbc = cbc
-	sa.iv = keymat.Phase1IV(hash, hs.initiatorKE, hs.responderKE)
+	sa.iv = keymat.Phase1IV(hash, cbc.BlockSize(), hs.initiatorKE, hs.responderKE)
 
 	answer := []wire.Payload{wire.KE(hs.responderKE), wire.Nonce(hs.responderNonce)}
 	if hs.natD {

@@ -218,7 +218,7 @@ func TestGarbageMessage5(t *testing.T) {
 		w.say(p, short)
 	}
 	want(t, len(w.engine.Clients()), 0, "nobody is connected")
-	if !bytes.Equal(iv, keymat.Phase1IV(m.Hash, m.GXI, m.GXR)) {
+	if !bytes.Equal(iv, keymat.Phase1IV(m.Hash, m.CBC.BlockSize(), m.GXI, m.GXR)) {
 		t.Fatal("the test's own IV moved")
 	}
 	// Sixteen bad attempts end a handshake; the good message may still come before that.

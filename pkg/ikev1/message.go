@@ -82,7 +82,9 @@ func (sa *isakmpSA) encrypt(h wire.Header, first wire.PayloadType, iv, plain []b
 }
 
 // iv2 returns the IV of the first message of an exchange after phase 1.
-func (sa *isakmpSA) iv2(id uint32) []byte { return keymat.Phase2IV(sa.proposal.Hash, sa.iv, id) }
+func (sa *isakmpSA) iv2(id uint32) []byte {
+	return keymat.Phase2IV(sa.proposal.Hash, sa.cbc.BlockSize(), sa.iv, id)
+}
 
 // equalHash compares in constant time.
 func equalHash(a, b []byte) bool { return hmac.Equal(a, b) }

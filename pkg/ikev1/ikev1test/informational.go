@@ -20,7 +20,7 @@ func (m *MainMode) Informational(payloads ...wire.Payload) []byte {
 // SealedInformational is an Informational exchange with a HASH of the caller's choice.
 func (m *MainMode) SealedInformational(id uint32, hash []byte, payloads ...wire.Payload) []byte {
 	plain := wire.AppendChain(nil, append([]wire.Payload{wire.Hash(hash)}, payloads...)...)
-	sealed, _, err := m.CBC.Encrypt(keymat.Phase2IV(m.Hash, m.IV, id), plain)
+	sealed, _, err := m.CBC.Encrypt(keymat.Phase2IV(m.Hash, m.CBC.BlockSize(), m.IV, id), plain)
 	m.fail(err)
 	h := wire.Header{InitiatorCookie: m.CookieI, ResponderCookie: m.CookieR, Exchange: wire.ExchangeInformational, MessageID: id}
 	return wire.Sealed(h, wire.PayloadHash, sealed)
@@ -35,7 +35,7 @@ func (m *MainMode) OpenInformational(b []byte) ([]wire.Raw, error) {
 	if h.InitiatorCookie != m.CookieI || h.ResponderCookie != m.CookieR || h.Exchange != wire.ExchangeInformational || h.Flags != wire.FlagEncryption || h.MessageID == 0 {
 		return nil, fmt.Errorf("the informational has the header %+v", h)
 	}
-	plain, _, err := m.CBC.Decrypt(keymat.Phase2IV(m.Hash, m.IV, h.MessageID), b[wire.HeaderLen:])
+	plain, _, err := m.CBC.Decrypt(keymat.Phase2IV(m.Hash, m.CBC.BlockSize(), m.IV, h.MessageID), b[wire.HeaderLen:])
 	if err != nil {
 		return nil, err
 	}

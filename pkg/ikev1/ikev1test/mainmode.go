@@ -166,10 +166,10 @@ func (m *MainMode) TakeMessage4(b []byte) error {
 	}
 	skeyid := keymat.SKEYIDFromPSK(m.Hash, m.PSK, m.NonceI, m.NonceR)
 	m.Keys = keymat.Derive(m.Hash, skeyid, gxy, m.CookieI, m.CookieR)
-	if m.CBC, err = keymat.NewCBC(keymat.CipherKey(m.Hash, m.Keys.SKEYIDe, m.Bits/8)); err != nil {
+	if m.CBC, err = keymat.NewCBC(keymat.AES, keymat.CipherKey(m.Hash, m.Keys.SKEYIDe, m.Bits/8)); err != nil {
 		return err
 	}
-	m.IV = keymat.Phase1IV(m.Hash, m.GXI, m.GXR)
+	m.IV = keymat.Phase1IV(m.Hash, m.CBC.BlockSize(), m.GXI, m.GXR)
 	if m.natTraversal() && m.Natted() && !m.Encapsulated {
 		m.float()
 	}

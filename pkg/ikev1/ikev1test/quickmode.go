@@ -88,7 +88,7 @@ func (q *QuickMode) Message1() []byte {
 		payloads = append(payloads, q.IDci, q.IDcr)
 	}
 	payloads = append(payloads, q.NATOA...)
-	q.IV = keymat.Phase2IV(q.Hash, q.MainMode.IV, q.id)
+	q.IV = keymat.Phase2IV(q.Hash, q.MainMode.CBC.BlockSize(), q.MainMode.IV, q.id)
 	return q.Seal(payloads, func(rest []byte) []byte { return keymat.Hash1(q.Hash, q.Keys.SKEYIDa, q.id, rest) })
 }
 

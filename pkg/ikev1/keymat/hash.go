@@ -1,6 +1,6 @@
 // Package keymat computes the key material of IKEv1: SKEYID and what follows from it, the authenticating hashes of Main Mode, Quick
-// Mode and Informational exchanges, the keys of ESP, the NAT discovery hash, and the AES-CBC chaining of ISAKMP messages (RFC 2409
-// sections 5 and Appendix B, RFC 3947 section 3.2).
+// Mode and Informational exchanges, the keys of ESP, the NAT discovery hash, and the CBC chaining of ISAKMP messages (RFC 2409 section 5 and
+// appendix B, RFC 3947 section 3.2).
 //
 // Every function is pure. The prf is the HMAC form of the negotiated hash (RFC 2409 section 4). A [Hash] must be [Hash.Supported].
 package keymat

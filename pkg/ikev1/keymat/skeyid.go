@@ -44,19 +44,19 @@ func (Keys) String() string { return "keymat.Keys(hidden)" }
 // GoString hides the keys from %#v.
 func (k Keys) GoString() string { return k.String() }
 
-// CipherKey returns the first keyLen octets of the key that encrypts ISAKMP messages: SKEYID_e itself, or if that is too short
-// Ka = K1 | K2 | ... with K1 = prf(SKEYID_e, 0) and Kn = prf(SKEYID_e, Kn-1) (RFC 2409 Appendix B).
+// CipherKey returns the first keyLen octets of the key that encrypts ISAKMP messages: SKEYID_e itself, or if that is too short, as the
+// 20 octets of SHA-1 are for 3DES and for AES beyond 128 bits, Ka = K1 | K2 | ... with K1 = prf(SKEYID_e, 0) and
+// Kn = prf(SKEYID_e, Kn-1) (RFC 2409 appendix B). keyLen is [Cipher.KeyLen].
 func CipherKey(h Hash, skeyidE []byte, keyLen int) []byte {
 	if keyLen <= len(skeyidE) {
 		return slices.Clone(skeyidE[:keyLen])
 	}
-	var key []byte
-	block := []byte{0}
-	for len(key) < keyLen {
-		block = prf(h, skeyidE, block)
-		key = append(key, block...)
-	}
-	return key[:keyLen:keyLen]
+	return expand(keyLen, func(previous []byte) []byte {
+		if previous == nil {
+			previous = []byte{0}
+		}
+		return prf(h, skeyidE, previous)
+	})
 }
 
 // ESPKeymat returns the first length octets of the key material of one direction's SA (RFC 2409 section 5.5):
@@ -64,10 +64,21 @@ func CipherKey(h Hash, skeyidE []byte, keyLen int) []byte {
 // gxyPFS is nil without perfect forward secrecy. spi is the one chosen by the receiver of that direction.
 func ESPKeymat(h Hash, skeyidD, gxyPFS []byte, proto byte, spi uint32, ni, nr []byte, length int) []byte {
 	spiOctets := [4]byte{byte(spi >> 24), byte(spi >> 16), byte(spi >> 8), byte(spi)}
-	var key, block []byte
-	for len(key) < length {
-		block = prf(h, skeyidD, block, gxyPFS, []byte{proto}, spiOctets[:], ni, nr)
-		key = append(key, block...)
+	return expand(length, func(previous []byte) []byte {
+		return prf(h, skeyidD, previous, gxyPFS, []byte{proto}, spiOctets[:], ni, nr)
+	})
+}
+
+// expand concatenates what next makes, each time of the block before, nil at first, and leaves no other copy of it.
+func expand(length int, next func(previous []byte) []byte) []byte {
+	key := make([]byte, length)
+	var block []byte
+	for n := 0; n < length; {
+		previous := block
+		block = next(previous)
+		Zero(previous)
+		n += copy(key[n:], block)
 	}
-	return key[:length:length]
+	Zero(block)
+	return key
 }

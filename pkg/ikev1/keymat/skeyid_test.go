@@ -111,6 +111,11 @@ func TestCipherKey(t *testing.T) {
 			t.Errorf("CipherKey of %d octets = %x, want %x", c.keyLen, got, c.want)
 		}
 	}
+	// Computed with Python's hmac: 3DES after SHA-1, whose SKEYID_e is four octets too short.
+	want := unhex(t, "0c05375fe37e65a7bef252c321026b904e47954fe6adbc39")
+	if got := CipherKey(SHA1, e, TripleDES.KeyLen(0)); !bytes.Equal(got, want) {
+		t.Errorf("the 3DES key is %x, want %x", got, want)
+	}
 	got := CipherKey(SHA256, bytes.Repeat([]byte{1}, 32), 16)
 	got[0] ^= 0xff // must not reach into SKEYID_e
 	if CipherKey(SHA256, bytes.Repeat([]byte{1}, 32), 16)[0] != 1 {
