@@ -5,18 +5,6 @@ import (
 	"fmt"
 )
 
-// NotifyType is a notify message type.
-type NotifyType uint16
-
-// The notify types in use: RFC 2408 section 3.14.1, RFC 2407 section 4.6.3, RFC 3706 section 5.2.
-const (
-	NotifyNoProposalChosen     NotifyType = 14
-	NotifyInvalidIDInformation NotifyType = 18
-	NotifyInitialContact       NotifyType = 24578
-	NotifyRUThere              NotifyType = 36136
-	NotifyRUThereAck           NotifyType = 36137
-)
-
 // Notification is the body of a Notification payload (RFC 2408 section 3.14).
 type Notification struct {
 	DOI      uint32

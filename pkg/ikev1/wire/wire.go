@@ -19,6 +19,8 @@ const (
 	MaxTransforms = 128   // transforms of an SA payload, all proposals together
 	MaxAttributes = 16    // attributes of a transform
 	MaxSPIs       = 64    // SPIs of a Delete payload
+
+	MaxCertificate = 16 << 10 // octets of the data of a Certificate or Certificate Request payload
 )
 
 // The classes of error that every parser's error wraps one of.

@@ -46,7 +46,17 @@ var bodies = []struct {
 		func(b []byte) (Payload, error) { return ParseDelete(b) }},
 	{"NAT-OA", NATOA{Kind: PayloadNATOA, Addr: netip.MustParseAddr("10.0.0.1")},
 		func(b []byte) (Payload, error) { return ParseNATOA(PayloadNATOA, b) }},
+	{"certificate", Certificate{Encoding: EncodingX509Signature, Data: []byte("certificate")}, parseCertificatePayload},
+	{"certificate without data", Certificate{Encoding: EncodingCRL}, parseCertificatePayload},
+	{"certificate request", CertificateRequest{Encoding: EncodingX509Signature, Authority: []byte("name")}, parseCertificateRequestPayload},
+	{"certificate request of Windows", CertificateRequest{Encoding: EncodingX509Signature}, parseCertificateRequestPayload},
+	{"fragment", Fragment{ID: 0x1234, Number: 1, Data: []byte("part")}, parseFragmentPayload},
+	{"last fragment", Fragment{ID: 1, Number: 255, Last: true, Data: []byte("x")}, parseFragmentPayload},
 }
+
+func parseCertificatePayload(b []byte) (Payload, error)        { return ParseCertificate(b) }
+func parseCertificateRequestPayload(b []byte) (Payload, error) { return ParseCertificateRequest(b) }
+func parseFragmentPayload(b []byte) (Payload, error)           { return ParseFragment(b) }
 
 func parseSAPayload(b []byte) (Payload, error) { return ParseSA(b) }
 func parseIDPayload(b []byte) (Payload, error) { return ParseID(b) }
@@ -79,7 +89,7 @@ func TestRoundTripAndTruncation(t *testing.T) {
 
 func TestMessage(t *testing.T) {
 	h := Header{InitiatorCookie: Cookie{1}, ResponderCookie: Cookie{2}, Exchange: ExchangeMain, MessageID: 7}
-	payloads := []Payload{KE("public"), Nonce("12345678"), Hash("hash"), VendorID("vendor"), NATD("natd")}
+	payloads := []Payload{KE("public"), Nonce("12345678"), Hash("hash"), Signature("signature"), VendorID("vendor"), NATD("natd")}
 	b := Message(h, payloads...)
 	parsed, err := ParseHeader(b)
 	if err != nil {
@@ -153,6 +163,14 @@ func TestRefused(t *testing.T) {
 		{"NAT-OA of an unknown type", second(ParseNATOA(PayloadNATOA, make1(2, 8))), ErrValue},
 		{"65535 SPIs", second(ParseDelete([]byte{0, 0, 0, 1, 3, 4, 0xff, 0xff})), ErrLimit},
 		{"SPIs of length 0", second(ParseDelete([]byte{0, 0, 0, 1, 3, 0, 0, 1, 9})), ErrValue},
+		{"certificate without an encoding", second(ParseCertificate(nil)), ErrShort},
+		{"certificate of 16385 octets", second(ParseCertificate(make([]byte, 1+MaxCertificate+1))), ErrLimit},
+		{"certificate of 16384 octets", second(ParseCertificate(make([]byte, 1+MaxCertificate))), nil},
+		{"certificate request without an encoding", second(ParseCertificateRequest(nil)), ErrShort},
+		{"certificate request of 16385 octets", second(ParseCertificateRequest(make([]byte, 1+MaxCertificate+1))), ErrLimit},
+		{"fragment of 3 octets", second(ParseFragment(make1(1, 3))), ErrShort},
+		{"fragment 0", second(ParseFragment([]byte{0, 1, 0, 1, 'x'})), ErrValue},
+		{"fragment without data", second(ParseFragment([]byte{0, 1, 1, 1})), ErrValue},
 	} {
 		if !errors.Is(c.err, c.want) {
 			t.Errorf("%s: error %v, want %v", c.name, c.err, c.want)
@@ -200,6 +218,33 @@ func TestIDString(t *testing.T) {
 	} {
 		if got := c.id.String(); got != c.want {
 			t.Errorf("%+v is %q, want %q", c.id, got, c.want)
+		}
+	}
+}
+
+func TestNotifyType(t *testing.T) {
+	for _, c := range []struct {
+		kind  NotifyType
+		name  string
+		isErr bool
+	}{
+		{0, "0", false},
+		{NotifyInvalidPayloadType, "INVALID-PAYLOAD-TYPE", true},
+		{NotifyInvalidMajorVersion, "INVALID-MAJOR-VERSION", true},
+		{NotifyUnequalPayloadLengths, "UNEQUAL-PAYLOAD-LENGTHS", true},
+		{31, "31", true},
+		{NotifyConnected, "CONNECTED", false},
+		{NotifyResponderLifetime, "RESPONDER-LIFETIME", false},
+		{NotifyRUThereAck, "R-U-THERE-ACK", false},
+		{65535, "65535", false},
+	} {
+		if got := c.kind.String(); got != c.name || c.kind.IsError() != c.isErr {
+			t.Errorf("%d is %s, error %v", c.kind, got, c.kind.IsError())
+		}
+	}
+	for n := NotifyType(1); n < notifyTypesOfRFC2408; n++ {
+		if notifyErrors[n] == "" {
+			t.Errorf("%d has no name", n)
 		}
 	}
 }
