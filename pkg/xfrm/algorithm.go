@@ -52,15 +52,26 @@ func HMACSHA1(key []byte) *Auth { return &Auth{Name: "hmac(sha1)", Key: key, Tru
 // the 96 bits of an old draft.
 func HMACSHA256(key []byte) *Auth { return &Auth{Name: "hmac(sha256)", Key: key, TruncBits: 128} }
 
+// HMACSHA256Trunc96 is HMAC-SHA256 truncated to 96 bits, as an old draft had it and old Android has it still; key of 32 octets.
+func HMACSHA256Trunc96(key []byte) *Auth { return &Auth{Name: "hmac(sha256)", Key: key, TruncBits: 96} }
+
 // HMACSHA384 is HMAC-SHA384-192, RFC 4868; key of 48 octets.
 func HMACSHA384(key []byte) *Auth { return &Auth{Name: "hmac(sha384)", Key: key, TruncBits: 192} }
 
 // HMACSHA512 is HMAC-SHA512-256, RFC 4868; key of 64 octets.
 func HMACSHA512(key []byte) *Auth { return &Auth{Name: "hmac(sha512)", Key: key, TruncBits: 256} }
 
-// AESGCM16 is AES-GCM with a 16-octet ICV, RFC 4106; key of 16, 24 or 32 octets followed by four salt octets.
-func AESGCM16(keyAndSalt []byte) *AEAD {
-	return &AEAD{Name: "rfc4106(gcm(aes))", Key: keyAndSalt, ICVBits: 128}
+// AESGCM8 is AES-GCM with an 8-octet ICV, RFC 4106; key of 16, 24 or 32 octets followed by four salt octets.
+func AESGCM8(keyAndSalt []byte) *AEAD { return aesGCM(keyAndSalt, 64) }
+
+// AESGCM12 is AES-GCM with a 12-octet ICV; the key is like that of AESGCM8.
+func AESGCM12(keyAndSalt []byte) *AEAD { return aesGCM(keyAndSalt, 96) }
+
+// AESGCM16 is AES-GCM with a 16-octet ICV; the key is like that of AESGCM8.
+func AESGCM16(keyAndSalt []byte) *AEAD { return aesGCM(keyAndSalt, 128) }
+
+func aesGCM(keyAndSalt []byte, icvBits uint32) *AEAD {
+	return &AEAD{Name: "rfc4106(gcm(aes))", Key: keyAndSalt, ICVBits: icvBits}
 }
 
 // appendAlgorithm appends struct xfrm_algo, or with withLength xfrm_algo_auth and xfrm_algo_aead, which have one more
