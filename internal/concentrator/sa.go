@@ -60,10 +60,10 @@ func outboundSA(sa ikev1.ChildSA, block slot.Block, port slot.Port) (*xfrm.State
 
 func newState(sa ikev1.ChildSA, src, dst netip.Addr, reqid uint32) (*xfrm.State, error) {
 	st := &xfrm.State{
-		ID:       xfrm.ID{Dst: dst, SPI: sa.SPI},
-		Src:      src,
-		ReqID:    reqid,
-		Lifetime: sa.Lifetime + lifetimeMargin,
+		ID:    xfrm.ID{Dst: dst, SPI: sa.SPI},
+		Src:   src,
+		ReqID: reqid,
+		Hard:  xfrm.Limit{Time: sa.Lifetime + lifetimeMargin},
 	}
 	switch sa.Encryption {
 	case ikev1.AESCBC:

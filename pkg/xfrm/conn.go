@@ -29,9 +29,20 @@ func Dial() (*Conn, error) {
 func (c *Conn) Close() error { return c.nl.Close() }
 
 // Add installs an SA (XFRM_MSG_NEWSA). An SA with the same ID gives os.ErrExist.
-func (c *Conn) Add(s *State) error { return c.put("add", msgNewSA, s) }
+func (c *Conn) Add(s *State) error {
+	err := c.put("add", msgNewSA, s)
+	if s.ESN && s.Direction == Out && errors.Is(err, unix.EINVAL) {
+		// Kernels before 6.10 know no directions, and want a window with ESN even where there is nothing to receive.
+		old := *s
+		old.Direction, old.ReplayWindow = 0, 1
+		if c.put("add", msgNewSA, &old) == nil {
+			return nil
+		}
+	}
+	return err
+}
 
-// Update changes an SA in place (XFRM_MSG_UPDSA): UDP encapsulation ports, lifetime, mark. Keys, addresses and replay
+// Update changes an SA in place (XFRM_MSG_UPDSA): UDP encapsulation ports, limits, mark. Keys, addresses and replay
 // state stay as they are. An unknown SA gives os.ErrNotExist.
 func (c *Conn) Update(s *State) error { return c.put("update", msgUpdSA, s) }
 

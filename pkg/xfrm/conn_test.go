@@ -62,6 +62,42 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// TestAddESNToOldKernel plays a kernel before 6.10: an outbound SA with ESN needs a window there, and has no direction.
+func TestAddESNToOldKernel(t *testing.T) {
+	s := states()["esn outbound"]
+	for refused, want := range map[int]error{0: nil, 1: nil, 2: unix.EINVAL} {
+		var asked []State
+		conn := kernelSays(t, func(m netlink.Message) ([]netlink.Message, error) {
+			got, err := parseState(m.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if asked = append(asked, got); len(asked) <= refused {
+				return nltest.Error(int(unix.EINVAL), []netlink.Message{m})
+			}
+			return acknowledge(m), nil
+		})
+		if err := conn.Add(s); !errors.Is(err, want) {
+			t.Errorf("refused %d times: %v, want %v", refused, err, want)
+		}
+		if len(asked) != min(refused+1, 2) || asked[0].Direction != Out || asked[0].ReplayWindow != 0 {
+			t.Fatalf("refused %d times: asked for %v", refused, asked)
+		}
+		if last := asked[len(asked)-1]; refused > 0 && (last.Direction != 0 || last.ReplayWindow != 1 || !last.ESN || last.Sequence != s.Sequence) {
+			t.Errorf("refused %d times: asked for %+v at last", refused, last)
+		}
+	}
+	// What an old kernel refuses for another reason is asked once.
+	n := 0
+	conn := kernelSays(t, func(m netlink.Message) ([]netlink.Message, error) {
+		n++
+		return nltest.Error(int(unix.EINVAL), []netlink.Message{m})
+	})
+	if err := conn.Add(inbound()); !errors.Is(err, unix.EINVAL) || n != 1 {
+		t.Errorf("an inbound SA was asked for %d times, error %v", n, err)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for _, c := range []struct {
 		errno syscall.Errno

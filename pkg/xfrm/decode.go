@@ -46,13 +46,14 @@ func parseInfo(b []byte) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
+	soft, hard := parseLimits(b[offSALifetime:])
 	current := b[offSACurrent:]
 	stats := b[offSAStats:]
 	return State{
 		ID:  ID{Dst: dst, SPI: network.Uint32(b[offSAID+16:])},
 		Src: src, ReqID: native.Uint32(b[offSAReqID:]), Selector: sel, Mode: Mode(b[offSAMode]),
-		ReplayWindow: uint32(b[offSAReplay]),
-		Lifetime:     duration(native.Uint64(b[offSALifetime+40:])),
+		ESN: b[offSAFlags]&flagESN != 0, ReplayWindow: uint32(b[offSAReplay]),
+		Soft: soft, Hard: hard,
 		Stats: Stats{
 			Bytes: native.Uint64(current[0:]), Packets: native.Uint64(current[8:]),
 			AddTime: moment(native.Uint64(current[16:])), UseTime: moment(native.Uint64(current[24:])),
@@ -86,14 +87,10 @@ func (s *State) setAttribute(kind uint16, b []byte) error {
 		if native.Uint16(b) == unix.UDP_ENCAP_ESPINUDP {
 			s.Encap = &Encap{SrcPort: network.Uint16(b[2:]), DstPort: network.Uint16(b[4:])}
 		}
+	case attrReplay:
+		err = s.parseReplay(b)
 	case attrReplayESN:
-		if len(b) < sizeReplayESN {
-			return fmt.Errorf("replay state of %d octets is shorter than %d", len(b), sizeReplayESN)
-		}
-		s.ReplayWindow = native.Uint32(b[20:])
-		if s.ReplayWindow > MaxReplayWindow {
-			return fmt.Errorf("replay window of %d packets is above %d", s.ReplayWindow, MaxReplayWindow)
-		}
+		err = s.parseReplayESN(b)
 	case attrOffloadDev:
 		if len(b) < sizeOffload {
 			return fmt.Errorf("offload of %d octets is shorter than %d", len(b), sizeOffload)

@@ -5,7 +5,7 @@
 // decrypted, port masks in selectors, the MAPPING message that tells of a changed NAT port, the kernel's own error
 // texts, and per-socket policies (IP_XFRM_POLICY), which need no entry in the policy database.
 //
-// Only ESP is handled. Byte and packet limits are always infinite: an IKEv1 peer is rekeyed by time. SPIs are chosen by
+// Only ESP is handled. Limits of packets are always infinite, for IKEv1 has limits of time and bytes only. SPIs are chosen by
 // the caller (XFRM_MSG_ALLOCSPI walks all states), and the ACQUIRE group is never joined, so that the kernel creates no
 // larval states for packets without an SA.
 //

@@ -59,7 +59,7 @@ func kernelStates() map[string]*State {
 	}
 	out["v6 inbound"] = &State{
 		ID: ID{Dst: server6, SPI: 0x1002}, Src: client6, ReqID: 0x17014007, Crypt: AESCBC(key(32)), Auth: HMACSHA512(key(64)),
-		Direction: In, ReplayWindow: 64, OutputMark: Mark{Value: 0x17014007, Mask: ^uint32(0)}, Lifetime: time.Minute,
+		Direction: In, ReplayWindow: 64, OutputMark: Mark{Value: 0x17014007, Mask: ^uint32(0)}, Hard: Limit{Time: time.Minute},
 		Selector: Selector{Proto: 17, DstPort: 0x4007, DstPortMask: 0xffff},
 		Encap:    &Encap{SrcPort: 6, DstPort: 4500}, MappingThreshold: time.Second,
 	}
@@ -163,13 +163,15 @@ func TestKernelExpire(t *testing.T) {
 	}
 	defer m.Close()
 	s := inbound()
-	s.Lifetime = time.Second
+	s.Soft.Time, s.Hard.Time = time.Second, 2*time.Second
 	if err := dial(t).Add(s); err != nil {
 		t.Fatal(err)
 	}
-	events, err := m.Receive()
-	if err != nil || len(events) != 1 || events[0] != (Expire{ID: s.ID, ReqID: s.ReqID, Hard: true}) {
-		t.Errorf("got %v, %v", events, err)
+	for _, hard := range []bool{false, true} {
+		events, err := m.Receive()
+		if err != nil || len(events) != 1 || events[0] != (Expire{ID: s.ID, ReqID: s.ReqID, Hard: hard}) {
+			t.Errorf("got %v, %v, want one event with hard %v", events, err, hard)
+		}
 	}
 }
 

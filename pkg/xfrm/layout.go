@@ -22,6 +22,7 @@ const (
 const (
 	attrAlgCrypt     = 2
 	attrEncap        = 4
+	attrReplay       = 10
 	attrAlgAEAD      = 18
 	attrAlgAuthTrunc = 20
 	attrReplayESN    = 23
@@ -47,6 +48,7 @@ const (
 	sizeUserTmpl       = 64
 	sizeEncapTmpl      = 24
 	sizeReplayESN      = 24 // without the bitmap
+	sizeReplay         = 12
 	sizeAlgName        = 64
 	sizeOffload        = 8
 )
@@ -62,7 +64,11 @@ const (
 	offSAFamily   = 212
 	offSAMode     = 214
 	offSAReplay   = 215
+	offSAFlags    = 216
 )
+
+// flagESN is XFRM_STATE_ESN.
+const flagESN = 128
 
 var (
 	native  = binary.NativeEndian
@@ -96,15 +102,6 @@ func address(b []byte, family uint16) (netip.Addr, error) {
 		return netip.AddrFrom16([16]byte(b[:16])), nil
 	}
 	return netip.Addr{}, fmt.Errorf("address family %d is neither IPv4 nor IPv6", family)
-}
-
-// putLifetime writes a xfrm_lifetime_cfg without byte and packet limits; hard is in seconds after the SA was added,
-// zero for none.
-func putLifetime(b []byte, hard uint64) {
-	for i := range 4 {
-		native.PutUint64(b[8*i:], infinite)
-	}
-	native.PutUint64(b[40:], hard)
 }
 
 // appendAttribute appends one netlink attribute, padded to four octets.

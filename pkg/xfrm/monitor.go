@@ -24,7 +24,7 @@ var ErrOverrun = errors.New("XFRM events were lost")
 // Event is Expire or Mapping.
 type Event interface{ event() }
 
-// Expire tells that an SA has reached a lifetime; with Hard the kernel has deleted it.
+// Expire tells that an SA has reached a limit of State.Soft, or of State.Hard, and then the kernel has deleted it.
 type Expire struct {
 	ID    ID
 	ReqID uint32

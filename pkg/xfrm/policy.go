@@ -48,7 +48,7 @@ func socketFamily(v6 bool) uint16 {
 func appendPolicy(b []byte, v6 bool, dir Direction) []byte {
 	p := make([]byte, sizeUserPolicyInfo)
 	(&Selector{}).put(p, socketFamily(v6))
-	putLifetime(p[sizeSelector:], 0)
+	putLimits(p[sizeSelector:], Limit{}, Limit{})
 	if dir == Out {
 		p[160] = 1 // XFRM_POLICY_OUT; IN is 0
 	}

@@ -82,14 +82,19 @@ type State struct {
 	Encap      *Encap
 	OutputMark Mark
 	Direction  Direction
-	// ReplayWindow is in packets, 0 to MaxReplayWindow; it must be 0 on outbound SAs.
+	// ESN makes sequence numbers 64 bits wide, of which packets carry the lower half (RFC 4303 section 2.2.1).
+	ESN bool
+	// ReplayWindow is in packets, 0 to MaxReplayWindow; it must be 0 on outbound SAs, and above 0 on others with ESN.
 	ReplayWindow uint32
+	// Sequence is where counting goes on with Add, zero for a new SA; Get tells where it is. Update leaves it alone.
+	Sequence Sequence
 	// MappingThreshold is the shortest time between two Mapping events of an inbound encapsulated SA, in whole seconds;
 	// zero sends one for each packet.
 	MappingThreshold time.Duration
-	// Lifetime is the time from Add until the kernel deletes the SA by itself, in whole seconds; zero is for ever.
-	Lifetime time.Duration
-	Offload  *Offload
+	// At Soft the kernel sends one Expire event, and prefers another outbound SA if there is one; at Hard it deletes the SA
+	// and sends another.
+	Soft, Hard Limit
+	Offload    *Offload
 	// Stats are filled in by the kernel and not sent to it.
 	Stats Stats
 }
@@ -132,12 +137,10 @@ func (s *State) validate() error {
 		return errors.New("a cipher with a MAC, or an AEAD cipher, is required")
 	case s.AEAD != nil && (s.Crypt != nil || s.Auth != nil):
 		return errors.New("an AEAD cipher takes no other algorithm")
-	case s.ReplayWindow > MaxReplayWindow:
-		return fmt.Errorf("replay window of %d packets is above %d", s.ReplayWindow, MaxReplayWindow)
-	case s.Direction == Out && (s.ReplayWindow != 0 || s.MappingThreshold != 0):
-		return errors.New("replay window and mapping threshold are for inbound SAs only")
-	case s.Lifetime < 0 || s.MappingThreshold < 0:
-		return errors.New("lifetime and mapping threshold cannot be negative")
+	case s.Direction == Out && s.MappingThreshold != 0:
+		return errors.New("a mapping threshold is for inbound SAs only")
+	case s.Soft.Time < 0 || s.Hard.Time < 0 || s.MappingThreshold < 0:
+		return errors.New("limits and mapping threshold cannot be negative")
 	case s.MappingThreshold != 0 && s.Encap == nil:
 		return errors.New("a mapping threshold needs UDP encapsulation")
 	case s.Offload != nil && s.Direction == 0:
@@ -148,7 +151,7 @@ func (s *State) validate() error {
 			return fmt.Errorf("selector %s is not of the SA's address family", p)
 		}
 	}
-	return nil
+	return s.validateSequence()
 }
 
 // appendTo appends struct xfrm_usersa_info and the attributes that follow it in NEWSA, UPDSA and EXPIRE.
@@ -163,10 +166,13 @@ func (s *State) info() []byte {
 	network.PutUint32(b[offSAID+16:], s.SPI)
 	b[offSAID+20] = unix.IPPROTO_ESP
 	putAddress(b[offSASrc:], s.Src)
-	putLifetime(b[offSALifetime:], seconds(s.Lifetime))
+	putLimits(b[offSALifetime:], s.Soft, s.Hard)
 	native.PutUint32(b[offSAReqID:], s.ReqID)
 	native.PutUint16(b[offSAFamily:], family(s.Dst))
 	b[offSAMode] = uint8(s.Mode)
+	if s.ESN {
+		b[offSAFlags] = flagESN
+	}
 	return b
 }
 
@@ -187,15 +193,7 @@ func (s *State) appendAttributes(b []byte) []byte {
 		network.PutUint16(tmpl[4:], s.Encap.DstPort)
 		b = appendAttribute(b, attrEncap, tmpl)
 	}
-	if s.ReplayWindow != 0 {
-		// usersa_info.replay_window is capped at 32, so the window goes here. Without XFRM_STATE_ESN the kernel takes
-		// this as a longer bitmap with 32-bit sequence numbers.
-		words := (s.ReplayWindow + 31) / 32
-		esn := make([]byte, sizeReplayESN+4*words)
-		native.PutUint32(esn[0:], words)
-		native.PutUint32(esn[20:], s.ReplayWindow)
-		b = appendAttribute(b, attrReplayESN, esn)
-	}
+	b = s.appendReplay(b)
 	if s.Offload != nil {
 		b = appendAttribute(b, attrOffloadDev, s.offload())
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func inbound() *State {
 		Crypt: AESCBC(key(32)), Auth: HMACSHA256(key(32)),
 		Encap:        &Encap{SrcPort: 1011, DstPort: 4500},
 		OutputMark:   Mark{Value: 0x17014005, Mask: 0xffffffff},
-		ReplayWindow: 128, MappingThreshold: 5 * time.Second, Lifetime: time.Hour, Direction: In,
+		ReplayWindow: 128, MappingThreshold: 5 * time.Second, Hard: Limit{Time: time.Hour}, Direction: In,
 	}
 }
 
@@ -97,6 +98,46 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// TestReplayBytes: where the halves of the sequence numbers go, and the limits.
+func TestReplayBytes(t *testing.T) {
+	in, out := states()["esn inbound"], states()["esn outbound"]
+	if b := in.info(); b[216] != 128 {
+		t.Errorf("flags are %#x, want XFRM_STATE_ESN", b[216])
+	}
+	words := func(b []byte) (out []uint32) {
+		for ; len(b) > 0; b = b[4:] {
+			out = append(out, native.Uint32(b))
+		}
+		return out
+	}
+	// Attribute header (28 or 36 octets of kind 23), bmp_len, oseq, seq, oseq_hi, seq_hi, replay_window, bitmap
+	if got := words(in.appendReplay(nil))[1:]; !slices.Equal(got, []uint32{2, 0, 0xffff_fff0, 0, 1, 64, 0, 0}) {
+		t.Errorf("replay state of the inbound SA: %x", got)
+	}
+	if got := words(out.appendReplay(nil))[1:]; !slices.Equal(got, []uint32{0, 0xffff_fff0, 0, 0, 0, 0}) {
+		t.Errorf("replay state of the outbound SA: %x", got)
+	}
+	limits := make([]byte, sizeLifetimeCfg)
+	putLimits(limits, in.Soft, out.Hard)
+	var got []uint64
+	for i := range 8 {
+		got = append(got, native.Uint64(limits[8*i:]))
+	}
+	if want := []uint64{250_000_000, infinite, infinite, infinite, 60, 0, 0, 0}; !slices.Equal(got, want) {
+		t.Errorf("limits %x, want %x", got, want)
+	}
+}
+
+// TestLegacyReplay reads the replay state of an SA that has no window and no ESN.
+func TestLegacyReplay(t *testing.T) {
+	v := native.AppendUint32(native.AppendUint32(native.AppendUint32(nil, 7), 9), 0xffff)
+	b := appendAttribute(states()["gcm outbound"].appendTo(nil), attrReplay, v)
+	s, err := parseState(b)
+	if err != nil || s.Sequence != (Sequence{Sent: 7, Received: 9}) {
+		t.Errorf("got %+v, %v", s.Sequence, err)
+	}
+}
+
 // states are one of each kind.
 func states() map[string]*State {
 	out := map[string]*State{"cbc inbound encapsulated": inbound()}
@@ -109,6 +150,21 @@ func states() map[string]*State {
 		ReplayWindow: 33, Offload: &Offload{Ifindex: 7, Packet: true},
 	}
 	out["sha384"] = &State{ID: ID{Dst: server4, SPI: 256}, Src: client4, Crypt: TripleDESCBC(key(24)), Auth: HMACSHA384(key(48))}
+	out["esn inbound"] = &State{
+		ID: ID{Dst: server4, SPI: 0x1008}, Src: client4, Crypt: TripleDESCBC(key(24)), Auth: HMACSHA256Trunc96(key(32)),
+		Direction: In, ESN: true, ReplayWindow: 64, Sequence: Sequence{Received: 0x1_ffff_fff0},
+		Soft: Limit{Bytes: 250_000_000, Time: time.Minute}, Hard: Limit{Bytes: 1 << 40, Time: time.Hour},
+	}
+	out["esn outbound"] = &State{
+		ID: ID{Dst: client4, SPI: 0x1009}, Src: server4, AEAD: AESGCM8(key(20)), Direction: Out, ESN: true,
+		Sequence: Sequence{Sent: 0xffff_fff0}, Soft: Limit{Bytes: 1},
+	}
+	out["esn of a kernel without directions"] = &State{
+		ID: ID{Dst: client4, SPI: 0x100a}, Src: server4, AEAD: AESGCM12(key(28)), ESN: true, ReplayWindow: 1, Hard: Limit{Bytes: 2},
+	}
+	out["far on"] = &State{
+		ID: ID{Dst: client4, SPI: 0x100b}, Src: server4, AEAD: AESGCM16(key(28)), Direction: Out, Sequence: Sequence{Sent: 0xffff_fff0},
+	}
 	out["sha512"] = &State{ID: ID{Dst: server4, SPI: 256}, Src: client4, Crypt: AESCBC(key(24)), Auth: HMACSHA512(key(64))}
 	return out
 }
@@ -187,8 +243,12 @@ func TestValidate(t *testing.T) {
 		"cipher with a MAC":      func(s *State) { s.Auth = nil },
 		"no other algorithm":     func(s *State) { s.AEAD = AESGCM16(key(20)) },
 		"above 4096":             func(s *State) { s.ReplayWindow = 4097 },
-		"inbound SAs only":       func(s *State) { s.Direction = Out },
-		"cannot be negative":     func(s *State) { s.Lifetime = -1 },
+		"threshold is for inbou": func(s *State) { s.Direction = Out },
+		"cannot be negative":     func(s *State) { s.Soft.Time = -1 },
+		"need a replay window":   func(s *State) { s.ESN, s.ReplayWindow = true, 0 },
+		"needs ESN":              func(s *State) { s.Sequence.Received = 1 << 32 },
+		"own direction only":     func(s *State) { s.Sequence.Sent = 1 },
+		"is for inbound SAs":     func(s *State) { s.Direction, s.MappingThreshold = Out, 0 },
 		"needs UDP encap":        func(s *State) { s.Encap = nil },
 		"SA's address family":    func(s *State) { s.Selector.Dst = netip.PrefixFrom(server6, 128) },
 		"needs a direction":      func(s *State) { s.Direction = 0; s.Offload = &Offload{} },
