@@ -294,9 +294,15 @@ func algorithms(st xfrm.State) (encryption, integrity string) {
 	case st.AEAD != nil:
 		return fmt.Sprintf("aes%dgcm%d", (len(st.AEAD.Key)-4)*8, st.AEAD.ICVBits/8), ""
 	case st.Crypt != nil && st.Auth != nil:
-		return fmt.Sprintf("aes%d", len(st.Crypt.Key)*8), integrityNames[st.Auth.Name]
+		encryption, integrity = fmt.Sprintf("aes%d", len(st.Crypt.Key)*8), integrityNames[st.Auth.Name]
+		if st.Crypt.Name == xfrm.TripleDESCBC(nil).Name {
+			encryption = "3des"
+		}
+		if trunc96 := xfrm.HMACSHA256Trunc96(nil); st.Auth.Name == trunc96.Name && st.Auth.TruncBits == trunc96.TruncBits {
+			integrity = "sha256_96"
+		}
 	}
-	return "", ""
+	return encryption, integrity
 }
 
 var integrityNames = map[string]string{
