@@ -29,7 +29,7 @@ func TestThisMachine(t *testing.T) {
 	}
 	switch os.Getenv("DOCTOR_EXPECT") {
 	case "able":
-		for _, name := range []string{"kernel", "CAP_NET_ADMIN", "xfrm_user", "esp4", "esp6", "esp4_offload", "cbc(aes)", "hmac(sha512)", "rfc4106(gcm(aes))", "l2tp_netlink", "l2tp_ppp", "ppp_generic", "nf_tables", "steering table", "pppd", "pppol2tp.so", "radius.so", "UDP port 500"} {
+		for _, name := range []string{"kernel", "CAP_NET_ADMIN", "xfrm_user", "esp4", "esp6", "esp4_offload", "cbc(aes)", "hmac(sha512)", "rfc4106(gcm(aes))", "cbc(des3_ede)", "authencesn", "l2tp_netlink", "l2tp_ppp", "ppp_generic", "nf_tables", "steering table", "pppd", "pppol2tp.so", "radius.so", "UDP port 500"} {
 			if f := status[name]; f.Status != OK {
 				t.Errorf("%s: %+v", name, f)
 			}

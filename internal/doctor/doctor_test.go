@@ -113,6 +113,14 @@ func TestWhatIsMissing(t *testing.T) {
 				return nil
 			}
 		}, []string{"warning hmac(sha384): function not implemented; sha512_generic"}},
+		{"ESP without 3DES and ESN", Options{}, func(_ *testing.T, p *probes) {
+			p.addSA = func(_ bool, a algorithm) error {
+				if strings.Contains("cbc(des3_ede) authencesn", a.name) {
+					return unix.ENOSYS
+				}
+				return nil
+			}
+		}, []string{"warning cbc(des3_ede): function not implemented; des_generic", "warning authencesn: ; authencesn"}},
 		{"ESP without SHA-1", Options{}, func(_ *testing.T, p *probes) {
 			p.addSA = func(_ bool, a algorithm) error {
 				if strings.Contains("cbc(aes) hmac(sha1)", a.name) {

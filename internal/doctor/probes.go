@@ -168,6 +168,8 @@ var algorithms = []algorithm{
 	{"hmac(sha384)", "sha512_generic", false, cbcWith(xfrm.HMACSHA384, 48)},
 	{"hmac(sha512)", "sha512_generic", false, cbcWith(xfrm.HMACSHA512, 64)},
 	{"rfc4106(gcm(aes))", "gcm", false, func(s *xfrm.State) { s.AEAD = xfrm.AESGCM16(key(36)) }},
+	{"cbc(des3_ede)", "des_generic", false, func(s *xfrm.State) { s.Crypt, s.Auth = xfrm.TripleDESCBC(key(24)), xfrm.HMACSHA1(key(20)) }},
+	{"authencesn", "authencesn", false, func(s *xfrm.State) { cbcWith(xfrm.HMACSHA1, 20)(s); s.ESN, s.ReplayWindow = true, 64 }},
 }
 
 // addSA adds an SA between documentation addresses (RFC 5737, RFC 3849).
