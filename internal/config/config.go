@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -49,11 +50,45 @@ type Config struct {
 	Warnings []string
 }
 
+// Profile is a set of algorithms that the IKE engine knows by name.
+type Profile string
+
+// The profiles, strictest first.
+const (
+	ProfileModern     Profile = "modern"
+	ProfileCompatible Profile = "compatible"
+	ProfileLegacy     Profile = "legacy" // with 3DES, MODP-1024 and MODP-1536
+)
+
+// Truncation says for whom HMAC-SHA-256 of ESP is cut to 96 bits instead of the 128 of RFC 4868.
+type Truncation string
+
+// The truncations.
+const (
+	TruncateOff     Truncation = "off"
+	TruncateAndroid Truncation = "android" // clients that look like an Android that does so
+	TruncateAll     Truncation = "all"
+)
+
 // IKE configures IKEv1 (RFC 2409) and the ESP SAs negotiated by it.
 type IKE struct {
-	Keys            []Key         // longest prefix first; at least one
-	Proposals       []IKEProposal // in our order of preference; empty: the engine's defaults
-	ESPProposals    []ESPProposal // in our order of preference; empty: the engine's defaults
+	Keys         []Key         // longest prefix first. At least one of Keys, Groups and Certificates
+	Groups       []PSKGroup    // who may use Aggressive Mode; empty: nobody
+	Certificates []Certificate // our own; empty: no authentication by signatures
+	Authorities  []*x509.Certificate
+	Allow        []string // names of which a peer's certificate must have one; empty: every certificate below Authorities
+	Revocation   Revocation
+
+	Profile      Profile
+	Proposals    []IKEProposal // in our order of preference; empty: those of Profile
+	ESPProposals []ESPProposal // in our order of preference; empty: those of Profile
+	PFSGroups    []Group       // nil: those of Profile; empty: no perfect forward secrecy
+
+	Lifetime           time.Duration // longest life of a Phase 1 SA that is accepted
+	ESPLifetime        time.Duration // the same for ESP
+	ForceEncapsulation bool          // ESP in UDP also where there is no NAT
+	SHA256Truncation   Truncation
+
 	DPDInterval     time.Duration // between R-U-THERE messages to a silent peer (RFC 3706); 0: never asks
 	DPDTimeout      time.Duration // silence after which the peer counts as dead
 	HalfOpenMax     int           // unauthenticated Phase 1 exchanges in total
@@ -164,7 +199,7 @@ func Load(path string) (*Config, error) {
 // Parse validates the content of a configuration file. Its path appears in errors, and relative paths of secret files start
 // at its folder.
 func Parse(path string, data []byte) (*Config, error) {
-	d := &decoder{file: path, dir: filepath.Dir(path), fixed: map[netip.Addr]ast.Node{}}
+	d := &decoder{file: path, dir: filepath.Dir(path), fixed: map[netip.Addr]ast.Node{}, now: time.Now()}
 	if err := d.utf8(data); err != nil {
 		return nil, err // the parser would change what it cannot read, and a secret with it
 	}

@@ -36,6 +36,8 @@ func TestMinimalHasDefaults(t *testing.T) {
 		IKE: IKE{
 			Keys:        []Key{{netip.MustParsePrefix("0.0.0.0/0"), psk}, {netip.MustParsePrefix("::/0"), psk}},
 			DPDInterval: 30 * time.Second, DPDTimeout: 2 * time.Minute,
+			Profile: ProfileCompatible, Lifetime: 24 * time.Hour, ESPLifetime: 24 * time.Hour, SHA256Truncation: TruncateOff,
+			Revocation:  Revocation{Mode: RevocationSoft, CertificateURLs: true},
 			HalfOpenMax: 1000, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second, MaxChildren: 8,
 			MaxClientsPerAddr: 1024,
 		},
@@ -107,7 +109,7 @@ func TestErrors(t *testing.T) {
 	const rest = "pool: 10.99.0.0/24\nusers: [{name: a, password: b}]\n"
 	const psk = "ike: {psk: 0123456789012345678901234}\n"
 	for name, test := range map[string]struct{ text, want string }{
-		"empty file": {"", `t.yaml:1:1: ike: found no such key, expected a section ike with psk, psk_file or keys
+		"empty file": {"", `t.yaml:1:1: ike: found no such key, expected a section ike with psk, psk_file, keys, groups or certificates
 t.yaml:1:1: users: found no such key, expected a list of users with name and password
 t.yaml:1:1: pool: found no such key, expected ` + poolForm},
 		"not yaml":         {"ike: [", `t.yaml:1:6: found a syntax error (sequence end token ']' not found), expected valid YAML (is a quote missing, or a value with ':' unquoted, here or above?)`},
@@ -118,14 +120,29 @@ t.yaml:1:1: pool: found no such key, expected ` + poolForm},
 		"unknown section":  {psk + rest + "\nlogs: 1\n", `t.yaml:5:1: found the unknown key "logs", expected one of ike, users,`},
 		"empty psk":        {"ike:\n  psk: \"\"\n" + rest, `t.yaml:2:8: ike.psk: found an empty string, expected at least one character`},
 		"null psk":         {"ike:\n  psk:\n" + rest, `t.yaml:2:7: ike.psk: found nothing, expected a string`},
-		"no psk":           {"ike: {dpd_interval: 10s}\n" + rest, `t.yaml:1:7: ike: found no pre-shared key, expected psk, psk_file or keys`},
+		"no psk":           {"ike: {dpd_interval: 10s}\n" + rest, `t.yaml:1:7: ike: found no way to authenticate, expected psk, psk_file, keys, groups or certificates`},
 		"two psks":         {"ike: {psk: 0123456789012345678901234, psk_file: doc.go}\n" + rest, `t.yaml:1:49: ike.psk_file: found both psk and psk_file, expected one of them`},
 		"no psk file":      {"ike: {psk_file: /nonexistent/psk}\n" + rest, `t.yaml:1:17: ike.psk_file: found "/nonexistent/psk", which cannot be read (no such file or directory), expected the path of a file that can be read`},
 		"bad peer":         {"ike: {keys: [{peer: 203.0.113.0/33, psk: x}]}\n" + rest, `t.yaml:1:21: ike.keys[0].peer: found "203.0.113.0/33", expected a prefix or address such as 203.0.113.0/24`},
 		"host bits":        {"ike: {keys: [{peer: 203.0.113.1/24, psk: x}]}\n" + rest, `t.yaml:1:21: ike.keys[0].peer: found "203.0.113.1/24", expected a prefix without host bits; did you mean 203.0.113.0/24?`},
 		"same peer":        {"ike: {keys: [{peer: 192.0.2.1, psk: x}, {peer: 192.0.2.1/32, psk: x}]}\n" + rest, `t.yaml:1:48: ike.keys[1].peer: found 192.0.2.1/32 for the second time, expected one key for each prefix`},
-		"bad proposal":     {"ike: {psk: 0123456789012345678901234, proposals: [3des-sha1-modp1024]}\n" + rest, `t.yaml:1:51: ike.proposals[0]: found "3des-sha1-modp1024", expected ` + ikeProposalForm},
+		"bad proposal":     {"ike: {psk: 0123456789012345678901234, proposals: [3des-sha1-modp768]}\n" + rest, `t.yaml:1:51: ike.proposals[0]: found "3des-sha1-modp768", expected ` + ikeProposalForm},
 		"bad esp proposal": {"ike: {psk: 0123456789012345678901234, esp_proposals: aes128gcm16-sha1}\n" + rest, `t.yaml:1:54: ike.esp_proposals: found "aes128gcm16-sha1", expected ` + espProposalForm},
+		"md5":              {"ike: {psk: 0123456789012345678901234, proposals: aes256-md5-modp2048}\n" + rest, `t.yaml:1:50: ike.proposals: found "aes256-md5-modp2048", expected something else: DES, MD5 and NULL are never accepted, in no profile and by no list`},
+		"null":             {"ike: {psk: 0123456789012345678901234, esp_proposals: [aes256-sha1, null-sha1]}\n" + rest, `t.yaml:1:68: ike.esp_proposals[1]: found "null-sha1", expected something else: DES, MD5 and NULL are never accepted`},
+		"profile":          {"ike: {psk: 0123456789012345678901234, profile: strong}\n" + rest, `t.yaml:1:48: ike.profile: found "strong", expected one of modern, compatible, legacy`},
+		"pfs group":        {"ike: {psk: 0123456789012345678901234, pfs_groups: [modp768]}\n" + rest, `t.yaml:1:52: ike.pfs_groups[0]: found "modp768", expected a group, of modp2048|`},
+		"pfs group twice":  {"ike: {psk: 0123456789012345678901234, pfs_groups: [ecp256, ECP256]}\n" + rest, `t.yaml:1:60: ike.pfs_groups[1]: found "ECP256" for the second time, expected each group once`},
+		"short lifetime":   {"ike: {psk: 0123456789012345678901234, lifetime: 4m}\n" + rest, `t.yaml:1:49: ike.lifetime: found "4m", expected a duration with its unit, such as 30s, from 5m0s to 24h0m0s`},
+		"long lifetime":    {"ike: {psk: 0123456789012345678901234, esp_lifetime: 25h}\n" + rest, `t.yaml:1:53: ike.esp_lifetime: found "25h", expected a duration`},
+		"force":            {"ike: {psk: 0123456789012345678901234, force_encapsulation: 1}\n" + rest, `t.yaml:1:60: ike.force_encapsulation: found "1", expected true or false`},
+		"sha256_96":        {"ike: {psk: 0123456789012345678901234, sha256_96: true}\n" + rest, `t.yaml:1:50: ike.sha256_96: found "true", expected one of off, android, all`},
+		"groups":           {"ike: {groups: {}}\n" + rest, `t.yaml:1:15: ike.groups: found a mapping, expected a list of groups with name and psk or psk_file`},
+		"group without":    {"ike: {groups: [{name: sales}]}\n" + rest, `t.yaml:1:17: ike.groups[0]: found neither or both of psk and psk_file, expected one of them`},
+		"group no name":    {"ike: {groups: [{psk: 0123456789012345678901234}]}\n" + rest, `t.yaml:1:17: ike.groups[0]: found no name, expected name: the group name that the clients are set to`},
+		"group empty name": {"ike: {groups: [{name: \"\", psk: x}]}\n" + rest, `t.yaml:1:23: ike.groups[0].name: found "", expected a name of 1 to 64 octets of UTF-8`},
+		"group twice":      {"ike: {groups: [{name: a, psk: x}, {name: a, psk: y}]}\n" + rest, `t.yaml:1:42: ike.groups[1].name: found "a" for the second time, expected one entry for each name`},
+		"group two psks":   {"ike: {groups: [{name: a, psk: x, psk_file: /nonexistent/psk}]}\n" + rest, `t.yaml:1:17: ike.groups[0]: found neither or both of psk and psk_file, expected one of them`},
 		"duration":         {"ike: {psk: 0123456789012345678901234, dpd_interval: 30}\n" + rest, `t.yaml:1:53: ike.dpd_interval: found "30", expected a duration with its unit, such as 30s, from 1s to 1h0m0s, or 0 to switch it off`},
 		"dpd order":        {"ike: {psk: 0123456789012345678901234, dpd_interval: 3m}\n" + rest, `t.yaml:1:53: ike.dpd_timeout: found 2m0s, expected more than dpd_interval, which is 3m0s`},
 		"duplicate user":   {psk + "pool: 10.9.0.0/24\nusers:\n  - {name: a, password: b}\n  - {name: a, password: c}\n", `t.yaml:5:12: users[1].name: found "a" for the second time, expected one entry for each name`},
@@ -317,7 +334,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(Minimal))
 	f.Add([]byte("ike: {keys: [{peer: ::/0, psk: x}]}\npool: [10.0.0.0/8, 1.2.3.4]\nusers: [{name: a, password: b, address: 10.0.0.1}]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if c, err := Parse("t.yaml", data); err == nil && (len(c.IKE.Keys) == 0 || len(c.Users) == 0 || len(c.Listen) == 0) {
+		if c, err := Parse("t.yaml", data); err == nil && (len(c.IKE.Keys)+len(c.IKE.Groups)+len(c.IKE.Certificates) == 0 || len(c.Users) == 0 || len(c.Listen) == 0) {
 			t.Errorf("accepted without keys, users or addresses: %+v", c)
 		}
 	})

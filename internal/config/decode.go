@@ -18,6 +18,7 @@ type decoder struct {
 	errs      Errors
 	warnings  []string
 	fixed     map[netip.Addr]ast.Node // where users' fixed addresses stand
+	now       time.Time               // for the expiry of certificates
 }
 
 // field is a key of a mapping and what reads its value.
@@ -183,6 +184,18 @@ func (d *decoder) str(dst *string, expected string, ok func(string) bool) func(s
 // oneOf returns a reader of one of a few words.
 func (d *decoder) oneOf(dst *string, words ...string) func(string, ast.Node) {
 	return d.str(dst, "one of "+strings.Join(words, ", "), func(s string) bool { return slices.Contains(words, s) })
+}
+
+// boolean returns a reader of true or false.
+func (d *decoder) boolean(dst *bool) func(string, ast.Node) {
+	return func(path string, n ast.Node) {
+		s, _ := scalar(n)
+		if s != "true" && s != "false" {
+			d.fail(n, path, describe(n), "true or false")
+			return
+		}
+		*dst = s == "true"
+	}
 }
 
 // integer returns a reader of a number from lo to hi, decimal or with 0x.

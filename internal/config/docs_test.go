@@ -31,7 +31,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{
-		"zz: 1", "ike: {zz: 1}", "ike: {keys: [{zz: 1}]}", "users: [{zz: 1}]", "ppp: {zz: 1}", "l2tp: {zz: 1}", "slots: {zz: 1}", "control: {zz: 1}", "log: {zz: 1}",
+		"zz: 1", "ike: {zz: 1}", "ike: {keys: [{zz: 1}]}", "ike: {groups: [{zz: 1}]}", "ike: {certificates: [{zz: 1}]}", "users: [{zz: 1}]", "ppp: {zz: 1}", "l2tp: {zz: 1}", "slots: {zz: 1}", "control: {zz: 1}", "log: {zz: 1}",
 	} {
 		for _, key := range knownKeys(t, text) {
 			if !regexp.MustCompile("(`(\\w+\\.)?" + key + "`|### (.*, )?" + key + "\\b)").Match(doc) {

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -24,65 +23,6 @@ const shortPSK = 20
 
 // maxSecretFile bounds what is read from a secret file, in octets.
 const maxSecretFile = 4096
-
-func (d *decoder) ike(c *Config, path string, n ast.Node) {
-	k := &c.IKE
-	any4, any6 := netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-	var psk Secret
-	dpdFaulty := false
-	dpd := func(read func(string, ast.Node)) func(string, ast.Node) {
-		return func(path string, n ast.Node) {
-			before := len(d.errs)
-			read(path, n)
-			dpdFaulty = dpdFaulty || len(d.errs) > before
-		}
-	}
-	seen := d.mapping(path, n,
-		field{"psk", d.secret(&psk)},
-		field{"psk_file", d.secretFile(&psk)},
-		field{"keys", func(path string, n ast.Node) { d.keys(c, path, n) }},
-		field{"proposals", func(path string, n ast.Node) {
-			k.Proposals = proposals(d, path, n, ikeProposalForm, ParseIKEProposal)
-			for _, p := range k.Proposals {
-				if p.Group == 2 || p.Group == 5 {
-					d.warn(n, path, "%s: groups below modp2048 can be broken by a well-funded attacker", p)
-				}
-			}
-		}},
-		field{"esp_proposals", func(path string, n ast.Node) {
-			k.ESPProposals = proposals(d, path, n, espProposalForm, ParseESPProposal)
-		}},
-		field{"dpd_interval", dpd(d.duration(&k.DPDInterval, time.Second, time.Hour, true))},
-		field{"dpd_timeout", dpd(d.duration(&k.DPDTimeout, 5*time.Second, 24*time.Hour, false))},
-		field{"half_open_max", integer(d, &k.HalfOpenMax, 1, 1000000)},
-		field{"half_open_per_address", integer(d, &k.HalfOpenPerAddr, 1, 1000000)},
-		field{"half_open_per_network", integer(d, &k.HalfOpenPerNetwork, 1, 1000000)},
-		field{"max_clients_per_address", integer(d, &k.MaxClientsPerAddr, 1, 65536)},
-		field{"half_open_timeout", d.duration(&k.HalfOpenTimeout, time.Second, 10*time.Minute, false)},
-		field{"max_children", integer(d, &k.MaxChildren, 1, 100)},
-	)
-	if seen == nil {
-		return
-	}
-	if seen["psk"] != nil && seen["psk_file"] != nil {
-		d.forget(join(path, "psk"), join(path, "psk_file"))
-		d.fail(seen["psk_file"], join(path, "psk_file"), "both psk and psk_file", "one of them")
-	}
-	if at := cmp.Or(seen["psk"], seen["psk_file"]); at != nil {
-		d.checkPSK(at, join(path, "psk"), psk)
-		for _, p := range []netip.Prefix{any4, any6} {
-			if !slices.ContainsFunc(k.Keys, func(other Key) bool { return other.Peer == p }) {
-				k.Keys = append(k.Keys, Key{p, psk})
-			}
-		}
-	} else if seen["keys"] == nil {
-		d.fail(n, path, "no pre-shared key", "psk, psk_file or keys")
-	}
-	slices.SortStableFunc(k.Keys, func(a, b Key) int { return cmp.Compare(b.Peer.Bits(), a.Peer.Bits()) })
-	if !dpdFaulty && k.DPDInterval > 0 && k.DPDTimeout <= k.DPDInterval {
-		d.fail(cmp.Or(seen["dpd_timeout"], seen["dpd_interval"]), join(path, "dpd_timeout"), k.DPDTimeout.String(), "more than dpd_interval, which is "+k.DPDInterval.String())
-	}
-}
 
 func (d *decoder) keys(c *Config, path string, n ast.Node) {
 	const expected = "a list of keys with peer and psk or psk_file"
@@ -215,34 +155,46 @@ func (d *decoder) secret(dst *Secret) func(string, ast.Node) {
 // secretFile returns a reader of the path of a file that holds nothing but a secret; one trailing newline is dropped.
 func (d *decoder) secretFile(dst *Secret) func(string, ast.Node) {
 	return func(path string, n ast.Node) {
-		name, ok := scalar(n)
-		if !ok || name == "" {
-			d.fail(n, path, describe(n), "the path of a file")
+		name, data, perm, ok := d.readFile(path, n, maxSecretFile)
+		if !ok {
 			return
 		}
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(d.dir, name)
-		}
-		info, err := os.Stat(name)
-		if err == nil && (!info.Mode().IsRegular() || info.Size() > maxSecretFile) {
-			d.fail(n, path, strconv.Quote(name), "a regular file of at most "+strconv.Itoa(maxSecretFile)+" octets")
-			return
-		}
-		data, err := os.ReadFile(name)
-		if err != nil {
-			d.fail(n, path, unreadable(name, err), "the path of a file that can be read")
-			return
-		}
+		defer clear(data)
 		s := chomp(string(data))
 		if s == "" {
 			d.fail(n, path, "the empty file "+strconv.Quote(name), "a file with the secret in it")
 			return
 		}
-		if info != nil && info.Mode().Perm()&0o004 != 0 {
+		if perm&0o004 != 0 {
 			d.warn(n, path, "every user of this machine can read %s; chmod 0600 it", name)
 		}
 		*dst = Secret(s)
 	}
+}
+
+// readFile reads the regular file whose path is the value, with its permissions. Relative paths start at the folder of the configuration.
+func (d *decoder) readFile(path string, n ast.Node, most int) (name string, data []byte, perm fs.FileMode, ok bool) {
+	name, ok = scalar(n)
+	if !ok || name == "" {
+		d.fail(n, path, describe(n), "the path of a file")
+		return "", nil, 0, false
+	}
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(d.dir, name)
+	}
+	info, err := os.Stat(name)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > int64(most)) {
+		d.fail(n, path, strconv.Quote(name), "a regular file of at most "+strconv.Itoa(most)+" octets")
+		return "", nil, 0, false
+	}
+	if data, err = os.ReadFile(name); err != nil {
+		d.fail(n, path, unreadable(name, err), "the path of a file that can be read")
+		return "", nil, 0, false
+	}
+	if info != nil {
+		perm = info.Mode().Perm()
+	}
+	return name, data, perm, true
 }
 
 // unreadable says why a file cannot be read.
@@ -256,21 +208,3 @@ func unreadable(name string, err error) string {
 
 // chomp drops one newline at the end.
 func chomp(s string) string { return strings.TrimSuffix(strings.TrimSuffix(s, "\n"), "\r") }
-
-// proposals reads a list of proposals, none twice.
-func proposals[P comparable](d *decoder, path string, n ast.Node, form string, parse func(string) (P, error)) []P {
-	var out []P
-	d.list(path, n, "a list of "+form, func(path string, n ast.Node) {
-		s, _ := scalar(n)
-		p, err := parse(s)
-		switch {
-		case err != nil:
-			d.fail(n, path, describe(n), form)
-		case slices.Contains(out, p):
-			d.fail(n, path, describe(n)+" for the second time", "each proposal once")
-		default:
-			out = append(out, p)
-		}
-	})
-	return out
-}

@@ -20,6 +20,8 @@ import (
 func defaults() *Config {
 	return &Config{
 		IKE: IKE{
+			Profile: ProfileCompatible, Lifetime: maxLifetime, ESPLifetime: maxLifetime, SHA256Truncation: TruncateOff,
+			Revocation:  Revocation{Mode: RevocationSoft, CertificateURLs: true},
 			DPDInterval: 30 * time.Second, DPDTimeout: 120 * time.Second,
 			HalfOpenMax: 1000, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second,
 			MaxChildren: 8, MaxClientsPerAddr: 1024,
@@ -61,7 +63,7 @@ func (d *decoder) config(root ast.Node) *Config {
 		}},
 	)
 	for _, want := range []struct{ name, expected string }{
-		{"ike", "a section ike with psk, psk_file or keys"},
+		{"ike", "a section ike with " + authentication},
 		{"users", "a list of users with name and password"},
 		{"pool", poolForm},
 	} {
