@@ -11,11 +11,12 @@ func (e *Engine) admitClient(sa *isakmpSA, key clientKey) bool {
 	case e.byKey[key] != nil:
 		return true
 	case e.perHost[hostOf(key.remote.Addr())] >= e.cfg.MaxClientsPerAddr:
-		e.failHandshake(sa, DropMaxClientsPerAddr, fmt.Sprintf("there are %d clients at %s already", e.cfg.MaxClientsPerAddr, key.remote.Addr()),
-			"raise the limit of clients for each address if that many are really behind one NAT")
+		e.failHandshake(sa, DropMaxClientsPerAddr, CauseTooManyClients, Facts{
+			Limit: e.cfg.MaxClientsPerAddr, Setting: "ike.max_clients_per_address", Detail: "all at " + key.remote.Addr().String(),
+		})
 		return false
 	case len(e.clients) >= e.cfg.MaxClients:
-		e.failHandshake(sa, DropMaxClients, fmt.Sprintf("there are %d clients already", e.cfg.MaxClients), "raise the limit of clients")
+		e.failHandshake(sa, DropMaxClients, CauseTooManyClients, Facts{Limit: e.cfg.MaxClients})
 		return false
 	}
 	return true
@@ -62,5 +63,6 @@ func (e *Engine) awaitChild(c *client) {
 
 // expire implements expirer: c had its time.
 func (w *childWait) expire(e *Engine) {
+	e.failChildless(w.client)
 	e.closeClient(w.client, fmt.Sprintf("no child SA for %v", e.cfg.ChildWait), true)
 }

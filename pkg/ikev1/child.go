@@ -102,7 +102,7 @@ func (ch *child) sa(spi uint32, k espKeys) ChildSA {
 
 // installOutbound asks for the outbound SA. The child lives from now on, since the client uses it from now on.
 func (e *Engine) installOutbound(ch *child) {
-	ch.state = childOutbound
+	ch.state, ch.client.hadChild = childOutbound, true
 	e.timers.set(&ch.client.wait.timer, time.Time{})
 	ch.out.asked, ch.out.lent = true, true
 	ch.expires = e.now.Add(ch.lifetime)
@@ -121,7 +121,7 @@ func (e *Engine) outboundInstalled(ch *child, err error) {
 	}
 	c := ch.client
 	if err != nil {
-		e.failQuick(c, DropInstall, func() Phase2Failed { return Phase2Failed{Cause: "outbound: " + err.Error()} })
+		e.failQuick(c, DropInstall, because(CauseInstall, Facts{Detail: "outbound: " + err.Error()}))
 		e.sendDeleteChild(ch)
 		e.removeChild(ch, "the outbound SA could not be installed", false)
 		e.reap(c, "the outbound SA could not be installed")

@@ -26,6 +26,8 @@ type client struct {
 	natHere      bool // there is a NAT in front of us
 	keepalive    timer
 	failures     limiter
+	failed       bool // a Quick Mode failed
+	hadChild     bool
 	wait         childWait
 
 	// sas are the established ISAKMP SAs, oldest first. children include those that are not established yet, oldest first.

@@ -22,7 +22,9 @@ type ClientInfo struct {
 	IKEProposal, ESPProposal string
 
 	Established time.Time
-	VendorKind  string
+
+	// VendorKind is who the client seems to be: windows, apple, android, strongswan, chromeos, libreswan, cisco, or empty.
+	VendorKind string
 
 	// Children are the established ones, oldest first.
 	Children []ChildInfo

@@ -34,7 +34,7 @@ func TestMaxClients(t *testing.T) {
 	}
 	want(t, w.engine.HalfOpen(), 0, "nothing is kept of a refused client")
 	failed := eventsOf[ikev1.Phase1Failed](w)
-	if len(failed) == 0 || !strings.Contains(failed[len(failed)-1].Hint, "limit") {
+	if len(failed) == 0 || failed[0].Code != ikev1.CauseTooManyClients || !strings.Contains(failed[0].Hint, "raise ike.max_clients_per_address") {
 		t.Errorf("the operator is told %+v", failed)
 	}
 	w.connect(modes[1].Peer) // rekeying is not concerned

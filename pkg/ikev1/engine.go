@@ -184,7 +184,7 @@ func (e *Engine) dispatch(d Datagram, h wire.Header) {
 	case wire.ExchangeInformational:
 		e.handleInformational(d, h)
 	case wire.ExchangeAggressive:
-		e.drop(d, DropAggressive)
+		e.failUnauthenticated(d, DropAggressive, because(CauseAggressiveMode, Facts{}))
 	case wire.ExchangeTransaction:
 		e.drop(d, DropTransaction)
 	default:

@@ -24,7 +24,7 @@ type Phase1Established struct {
 	// Proposal is such as "aes256-sha256-modp2048".
 	Proposal string
 
-	// VendorKind is a guess from the vendor IDs, such as "windows" or "apple"; empty for none.
+	// VendorKind is a guess from the vendor IDs and the shape of the offer, such as "windows" or "apple"; empty for none.
 	VendorKind string
 
 	// Rekey says that the client was known before.
@@ -34,20 +34,28 @@ type Phase1Established struct {
 // Phase1Failed says why a Main Mode did not come to an end, and what could be done about it.
 type Phase1Failed struct {
 	Local, Remote netip.AddrPort
-	Cause         string
 
-	// Offered and Allowed are the two lists of proposals when Cause is that none is in both.
+	// Code is the cause for programs, Cause the same in words, and Hint the one thing that would cure it.
+	Code        Cause
+	Cause, Hint string
+
+	// Identity is who the client says it is, empty before message 5; VendorKind as in Phase1Established.
+	Identity, VendorKind string
+
+	// Offered and Allowed are the two lists of proposals when the cause is that none is in both.
 	Offered, Allowed []string
-	Hint             string
 }
 
 // Phase2Failed says why a Quick Mode of an authenticated client did not come to an end, and what could be done about it.
 type Phase2Failed struct {
-	Client           ClientID
-	Remote           netip.AddrPort
-	Cause            string
-	Offered, Allowed []string
-	Hint             string
+	Client ClientID
+	Remote netip.AddrPort
+
+	// The rest is as in Phase1Failed.
+	Code                 Cause
+	Cause, Hint          string
+	Identity, VendorKind string
+	Offered, Allowed     []string
 }
 
 // ChildEstablished says that both SAs of a child are installed.

@@ -7,8 +7,9 @@ import (
 )
 
 // refusePhase1 answers an offer of which nothing is allowed, and tells the operator.
-func (e *Engine) refusePhase1(d Datagram, h wire.Header, offer *wire.SA) {
-	if !e.failUnauthenticated(d, DropNoProposal, func() Phase1Failed { return explainPhase1(d, offer, e.cfg.Phase1) }) {
+func (e *Engine) refusePhase1(d Datagram, h wire.Header, offer *wire.SA, vendorIDs [][]byte) {
+	explain := func() diagnosis { return explainPhase1(offer, e.cfg.Phase1, recognise(vendorIDs, offer).kind) }
+	if !e.failUnauthenticated(d, DropNoProposal, explain) {
 		return
 	}
 	// The cookie is not kept: no SA has this name.
@@ -25,39 +26,88 @@ func (e *Engine) refusePhase1(d Datagram, h wire.Header, offer *wire.SA) {
 	}
 }
 
+// diagnosis is why something failed, as far as the place where it failed knows.
+type diagnosis struct {
+	cause            Cause
+	facts            Facts
+	offered, allowed []string
+}
+
+// because returns a diagnosis that costs nothing to make.
+func because(cause Cause, facts Facts) func() diagnosis {
+	return func() diagnosis { return diagnosis{cause: cause, facts: facts} }
+}
+
 // failUnauthenticated counts a drop and explains it, unless there have been many in this second; then it returns false. The
 // explanation may cost more than all the rest of a message: it is not made in vain.
-func (e *Engine) failUnauthenticated(d Datagram, reason DropReason, explain func() Phase1Failed) bool {
+func (e *Engine) failUnauthenticated(d Datagram, reason DropReason, explain func() diagnosis) bool {
 	e.drop(d, reason)
 	if !e.answers.allow(e.now, time.Second, answersPerSec) {
 		return false
 	}
-	e.emit(explain())
+	x := explain()
+	x.facts.Client = d.Remote.Addr()
+	text, hint := x.cause.Explain(x.facts)
+	e.emit(Phase1Failed{
+		Local: d.Local, Remote: d.Remote, Code: x.cause, Cause: text, Hint: hint,
+		Identity: x.facts.Identity, VendorKind: x.facts.Kind, Offered: x.offered, Allowed: x.allowed,
+	})
 	return true
 }
 
 // failHandshake ends a Main Mode.
-func (e *Engine) failHandshake(sa *isakmpSA, reason DropReason, cause, hint string) {
-	e.failUnauthenticated(Datagram{Remote: sa.remote}, reason, func() Phase1Failed {
-		return Phase1Failed{Local: sa.local, Remote: sa.remote, Cause: cause, Hint: hint}
-	})
-	e.dropSA(sa, cause)
+func (e *Engine) failHandshake(sa *isakmpSA, reason DropReason, cause Cause, facts Facts) {
+	facts.Kind = sa.peer.kind
+	e.failUnauthenticated(Datagram{Local: sa.local, Remote: sa.remote}, reason, because(cause, facts))
+	e.dropSA(sa, string(cause))
 }
+
+// failWaiting ends a Main Mode whose message 5 did not come: a client that has got message 4 knows of NATs.
+func (e *Engine) failWaiting(sa *isakmpSA) {
+	cause, facts := CauseMessage5Lost, Facts{}
+	switch {
+	case sa.refusedBehindNAT():
+		cause, facts.Detail = CauseWindowsBehindNAT, "message 5 did not arrive"
+	case sa.peer.natHere || sa.peer.natThere:
+		cause = CausePort4500Blocked
+	}
+	e.failHandshake(sa, DropTimeout, cause, facts)
+}
+
+// refusedBehindNAT says whether the client is one that, as it comes from the factory, refuses a server behind a NAT.
+func (sa *isakmpSA) refusedBehindNAT() bool { return sa.peer.natHere && sa.peer.kind == kindWindows }
 
 // failQuick counts the failure of a Quick Mode and explains it, unless this client, or all together, had many of late. Who knows the
 // pre-shared key of a whole company is not yet a friend.
-func (e *Engine) failQuick(c *client, reason DropReason, explain func() Phase2Failed) {
+func (e *Engine) failQuick(c *client, reason DropReason, explain func() diagnosis) {
 	e.emit(Dropped{Remote: c.key.remote, Reason: reason})
+	c.failed = true
 	if !c.failures.allow(e.now, time.Minute, failuresPerMinute) || !e.failures.allow(e.now, time.Second, answersPerSec) {
 		return
 	}
-	ev := explain()
-	ev.Client, ev.Remote = c.id, c.key.remote
-	e.emit(ev)
+	x := explain()
+	x.facts.Client, x.facts.Kind, x.facts.Identity = c.key.remote.Addr(), c.vendorKind, c.identity
+	text, hint := x.cause.Explain(x.facts)
+	e.emit(Phase2Failed{
+		Client: c.id, Remote: c.key.remote, Code: x.cause, Cause: text, Hint: hint,
+		Identity: c.identity, VendorKind: c.vendorKind, Offered: x.offered, Allowed: x.allowed,
+	})
+}
+
+// failChildless explains why a client goes that never got a child, unless a Quick Mode of it failed, which was explained then.
+func (e *Engine) failChildless(c *client) {
+	if c.failed || c.hadChild {
+		return
+	}
+	explain := because(CauseNoQuickMode, Facts{})
+	if sa := c.newest(); sa != nil && sa.refusedBehindNAT() {
+		explain = because(CauseWindowsBehindNAT, Facts{Detail: "no Quick Mode followed phase 1"})
+	}
+	e.failQuick(c, DropTimeout, explain)
 }
 
 // refuseQuick answers an offer that cannot be taken, and tells the operator.
-func (e *Engine) refuseQuick(sa *isakmpSA, kind wire.NotifyType, reason DropReason, explain func() Phase2Failed) {
+func (e *Engine) refuseQuick(sa *isakmpSA, kind wire.NotifyType, reason DropReason, explain func() diagnosis) {
 	e.failQuick(sa.client, reason, explain)
 	e.inform(sa, wire.Notification{DOI: wire.DOIIPsec, Protocol: wire.ProtocolESP, Kind: kind})
 }

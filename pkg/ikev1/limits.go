@@ -24,18 +24,23 @@ const (
 func (e *Engine) admit(d Datagram) bool {
 	t := &e.halfOpen
 	if o := t.origins[hostOf(d.Remote.Addr())]; o != nil && o.count >= e.cfg.HalfOpenPerAddr && !e.giveWay(o.unproved.first, DropHalfOpenPerAddr) {
-		e.drop(d, DropHalfOpenPerAddr)
+		e.refuseHandshake(d, DropHalfOpenPerAddr, "ike.half_open_per_address", e.cfg.HalfOpenPerAddr)
 		return false
 	}
 	if o := t.origins[networkOf(d.Remote.Addr())]; o != nil && o.count >= e.cfg.HalfOpenPerNetwork && !e.giveWay(o.unproved.first, DropHalfOpenPerNetwork) {
-		e.drop(d, DropHalfOpenPerNetwork)
+		e.refuseHandshake(d, DropHalfOpenPerNetwork, "ike.half_open_per_network", e.cfg.HalfOpenPerNetwork)
 		return false
 	}
 	if t.total >= e.cfg.HalfOpenMax && !e.giveWay(t.unproved.first, DropHalfOpenMax) {
-		e.drop(d, DropHalfOpenMax)
+		e.refuseHandshake(d, DropHalfOpenMax, "ike.half_open_max", e.cfg.HalfOpenMax)
 		return false
 	}
 	return true
+}
+
+// refuseHandshake counts a message 1 that a limit keeps out, and explains it now and then.
+func (e *Engine) refuseHandshake(d Datagram, reason DropReason, setting string, limit int) {
+	e.failUnauthenticated(d, reason, because(CauseHalfOpen, Facts{Setting: setting, Limit: limit}))
 }
 
 // admitProved says whether one more handshake may go on with message 3, and makes room for it. A quarter of the table is kept for those

@@ -100,17 +100,12 @@ func (e *Engine) mainMode1(d Datagram, h wire.Header) {
 		return
 	}
 	if len(e.cfg.PSK(d.Local.Addr(), d.Remote.Addr())) == 0 {
-		e.failUnauthenticated(d, DropNoPSK, func() Phase1Failed {
-			return Phase1Failed{
-				Local: d.Local, Remote: d.Remote, Cause: "no pre-shared key for this peer",
-				Hint: "configure a pre-shared key that applies to the address " + d.Remote.Addr().String(),
-			}
-		})
+		e.failUnauthenticated(d, DropNoPSK, because(CauseNoPSK, Facts{}))
 		return
 	}
 	choice, ok := choosePhase1(e.phase1, parsed)
 	if !ok {
-		e.refusePhase1(d, h, parsed)
+		e.refusePhase1(d, h, parsed, p.all(wire.PayloadVendorID))
 		return
 	}
 	if !e.admit(d) {
@@ -124,7 +119,7 @@ func (e *Engine) mainMode1(d Datagram, h wire.Header) {
 	sa.proposal, sa.lifetime = choice.proposal, choice.lifetime
 	sa.handshake.offer = bytes.Clone(offer)
 	vendorIDs := p.all(wire.PayloadVendorID)
-	sa.peer = recognise(vendorIDs)
+	sa.peer = recognise(vendorIDs, parsed)
 	sa.handshake.natT = sa.peer.natT
 
 	// Only an SA and vendor IDs: racoon refuses anything else.
@@ -196,10 +191,10 @@ func (e *Engine) mainModeComputed(sa *isakmpSA, r DHResult) {
 	psk := e.cfg.PSK(sa.local.Addr(), sa.remote.Addr())
 	switch {
 	case r.Err != nil:
-		e.failHandshake(sa, DropKeyExchange, "Diffie-Hellman: "+r.Err.Error(), "the client sent a bad public value, or something on the path changed it")
+		e.failHandshake(sa, DropKeyExchange, CauseKeyExchange, Facts{Detail: r.Err.Error()})
 		return
 	case len(psk) == 0:
-		e.failHandshake(sa, DropNoPSK, "the pre-shared key for this peer was removed", "")
+		e.failHandshake(sa, DropNoPSK, CauseNoPSK, Facts{Detail: "it was removed"})
 		return
 	}
 	hash := sa.proposal.Hash
@@ -211,7 +206,7 @@ func (e *Engine) mainModeComputed(sa *isakmpSA, r DHResult) {
 	cbc, err := keymat.NewCBC(keymat.AES, key)
 	keymat.Zero(key)
 	if err != nil {
-		e.failHandshake(sa, DropInternal, err.Error(), "")
+		e.failHandshake(sa, DropInternal, CauseInternal, Facts{Detail: err.Error()})
 		return
 	}
 	sa.cbc = cbc
@@ -241,12 +236,7 @@ func (e *Engine) mainMode5(sa *isakmpSA, d Datagram, h wire.Header) {
 			e.drop(d, DropAuthentication)
 			return
 		}
-		e.failUnauthenticated(d, DropAuthentication, func() Phase1Failed {
-			return Phase1Failed{
-				Local: d.Local, Remote: d.Remote, Cause: "probable PSK mismatch: message 5 does not prove the pre-shared key",
-				Hint: "compare the pre-shared key of the client with the one configured for " + d.Remote.Addr().String(),
-			}
-		})
+		e.failUnauthenticated(d, DropAuthentication, because(CausePSKMismatch, Facts{Kind: sa.peer.kind}))
 		return
 	}
 	key := clientKey{local: d.Local.Addr(), remote: d.Remote, identity: string(id.AppendBody(nil))}

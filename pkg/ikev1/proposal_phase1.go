@@ -1,6 +1,7 @@
 package ikev1
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -117,31 +118,38 @@ func answerSA(offer *wire.SA, p wire.Proposal, spi []byte, t wire.Transform) *wi
 }
 
 // explainPhase1 says why an offer was refused.
-func explainPhase1(d Datagram, offer *wire.SA, allowed []Phase1Proposal) Phase1Failed {
-	ev := Phase1Failed{Local: d.Local, Remote: d.Remote, Cause: "no phase 1 proposal in common", Allowed: names(allowed)}
-	var otherAuth, supported []string
+func explainPhase1(offer *wire.SA, allowed []Phase1Proposal, kind string) diagnosis {
+	x := diagnosis{cause: CauseNoProposal, facts: Facts{Kind: kind}, allowed: names(allowed)}
+	var otherAuth, supported, weak string
 	for _, p := range offer.Proposals {
 		for _, t := range p.Transforms {
 			o := readPhase1(p, t)
-			ev.Offered = appendName(ev.Offered, o.String())
+			x.offered = appendName(x.offered, o.String())
 			switch {
+			case o.acceptable && o.proposal.validate() == nil && o.proposal.weak():
+				weak = cmp.Or(weak, o.String())
 			case o.acceptable && o.proposal.validate() == nil:
-				supported = append(supported, o.String())
+				supported = cmp.Or(supported, o.String())
 			case o.auth != authMethodPSK:
-				otherAuth = append(otherAuth, authMethodName(o.auth))
+				otherAuth = cmp.Or(otherAuth, authMethodName(o.auth))
 			}
 		}
 	}
 	switch {
-	case len(supported) > 0:
-		ev.Hint = "allow " + supported[0] + " in phase 1, or change the settings of the client"
-	case len(otherAuth) > 0:
-		ev.Hint = "the client wants to authenticate by " + otherAuth[0] + ": set it to a pre-shared key"
-	default:
-		ev.Hint = "the client offers only algorithms that are not supported: enable AES with SHA-1 or SHA-2 there"
+	case supported != "":
+		x.facts.Proposal = supported
+	case weak != "" && kind == kindAndroid:
+		x.cause, x.facts.Proposal = CauseAndroidMODP1024, weak
+	case weak != "":
+		x.cause, x.facts.Proposal = CauseLegacyProposal, weak
+	case otherAuth != "":
+		x.cause, x.facts.Detail = CauseAuthMethod, otherAuth
 	}
-	return ev
+	return x
 }
+
+// weak says whether only the legacy profile has p.
+func (p Phase1Proposal) weak() bool { return p.Group == dh.MODP1024 || p.Group == dh.MODP1536 }
 
 // names returns the strings of a list of proposals.
 func names[T fmt.Stringer](list []T) []string {

@@ -156,19 +156,20 @@ func bundled(offer *wire.SA, number uint8) bool {
 }
 
 // explainPhase2 says why an offer was refused.
-func explainPhase2(offer *wire.SA, allowed []Phase2Proposal, terms phase2Terms) Phase2Failed {
-	ev := Phase2Failed{Cause: "no phase 2 proposal in common", Allowed: names(allowed)}
-	var wrongMode, wrongGroup, supported string
+func explainPhase2(offer *wire.SA, allowed []Phase2Proposal, terms phase2Terms) diagnosis {
+	x := diagnosis{cause: CauseNoESPProposal, allowed: names(allowed)}
+	var wrongMode, supported string
+	var wrongGroup *phase2Offer
 	for _, p := range offer.Proposals {
 		for _, t := range p.Transforms {
 			o := readPhase2(p, t)
-			ev.Offered = appendName(ev.Offered, o.String())
+			x.offered = appendName(x.offered, o.String())
 			switch permitted := slices.Contains(allowed, o.proposal); {
 			case !o.acceptable:
 			case permitted && !o.fits(terms.encapsulated):
 				wrongMode = fmt.Sprintf("encapsulation mode %d", o.mode)
 			case permitted && !terms.pfs(o):
-				wrongGroup = dh.Group(o.group).String()
+				wrongGroup = &o
 			case !permitted && o.proposal.validate() == nil && supported == "":
 				supported = o.proposal.String()
 			}
@@ -176,15 +177,28 @@ func explainPhase2(offer *wire.SA, allowed []Phase2Proposal, terms phase2Terms) 
 	}
 	switch {
 	case wrongMode != "":
-		ev.Hint = "the client asks for " + wrongMode + ", which does not fit its path: set it to transport mode, with NAT traversal left to itself"
-	case wrongGroup != "":
-		ev.Hint = "allow PFS with group " + wrongGroup + ", or switch PFS off in the client"
-	case supported != "":
-		ev.Hint = "allow " + supported + " in phase 2, or change the settings of the client"
+		x.cause, x.facts.Detail = CauseEncapsulationMode, wrongMode
+	case wrongGroup != nil:
+		x.cause = CausePFSGroup
+		x.facts.Proposal, x.facts.Detail = terms.explainPFS(*wrongGroup)
 	default:
-		ev.Hint = "the client offers only algorithms that are not supported: enable AES with SHA-1 or SHA-2 for ESP there"
+		x.facts.Proposal = supported
 	}
-	return ev
+	return x
+}
+
+// explainPFS says what is wrong with the group of an offer, and which group would have to be allowed, if that is it.
+func (terms phase2Terms) explainPFS(o phase2Offer) (allow, detail string) {
+	g := dh.Group(o.group)
+	switch {
+	case o.group == 0:
+		return "", "there is a public value for PFS, but no group"
+	case !dh.Supported(g):
+		return "", fmt.Sprintf("PFS with %s is not supported", g)
+	case terms.keLen != g.PublicLen():
+		return "", fmt.Sprintf("PFS with %s goes with a public value of %d octets, not of %d", g, g.PublicLen(), terms.keLen)
+	}
+	return g.String(), fmt.Sprintf("PFS with %s is not allowed", g)
 }
 
 func espName(id uint8) string {

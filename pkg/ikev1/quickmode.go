@@ -96,9 +96,7 @@ func (e *Engine) quickMode1(sa *isakmpSA, d Datagram, h wire.Header) {
 	}
 	ids, complaint := selectors(m.all(wire.PayloadID))
 	if complaint != "" {
-		e.refuseQuick(sa, wire.NotifyInvalidIDInformation, DropIdentities, func() Phase2Failed {
-			return Phase2Failed{Cause: complaint, Hint: "the client has to protect UDP traffic to port 1701 of this server, in transport mode"}
-		})
+		e.refuseQuick(sa, wire.NotifyInvalidIDInformation, DropIdentities, because(CauseSelectors, Facts{Detail: complaint}))
 		return
 	}
 	terms := phase2Terms{encapsulated: sa.encapsulated, groups: e.cfg.PFSGroups}
@@ -107,9 +105,7 @@ func (e *Engine) quickMode1(sa *isakmpSA, d Datagram, h wire.Header) {
 	}
 	choice, ok := choosePhase2(e.phase2, offer, terms)
 	if !ok {
-		e.refuseQuick(sa, wire.NotifyNoProposalChosen, DropNoProposal, func() Phase2Failed {
-			return explainPhase2(offer, e.cfg.Phase2, terms)
-		})
+		e.refuseQuick(sa, wire.NotifyNoProposalChosen, DropNoProposal, func() diagnosis { return explainPhase2(offer, e.cfg.Phase2, terms) })
 		return
 	}
 	nr, err := e.random(nonceLen)
@@ -156,7 +152,7 @@ func (e *Engine) quickModeComputed(q *quickMode, r DHResult) {
 		return
 	}
 	if r.Err != nil {
-		e.failQuick(q.child.client, DropKeyExchange, func() Phase2Failed { return Phase2Failed{Cause: "PFS: " + r.Err.Error()} })
+		e.failQuick(q.child.client, DropKeyExchange, because(CauseKeyExchange, Facts{Detail: "PFS: " + r.Err.Error()}))
 		e.dropQuickMode(q, "PFS failed")
 		return
 	}
@@ -183,7 +179,7 @@ func (e *Engine) inboundInstalled(q *quickMode, err error) {
 		return
 	}
 	if err != nil {
-		e.failQuick(ch.client, DropInstall, func() Phase2Failed { return Phase2Failed{Cause: "inbound: " + err.Error()} })
+		e.failQuick(ch.client, DropInstall, because(CauseInstall, Facts{Detail: "inbound: " + err.Error()}))
 		e.dropQuickMode(q, "the inbound SA could not be installed")
 		return
 	}
@@ -241,9 +237,7 @@ func (e *Engine) dropQuickMode(q *quickMode, reason string) {
 func (q *quickMode) expire(e *Engine) {
 	if !e.now.Before(q.deadline) {
 		if q.state == quickAwaitMessage3 {
-			e.failQuick(q.child.client, DropTimeout, func() Phase2Failed {
-				return Phase2Failed{Cause: "Quick Mode message 3 did not arrive", Hint: "the client may have refused message 2"}
-			})
+			e.failQuick(q.child.client, DropTimeout, because(CauseQuickMessage3Lost, Facts{}))
 		}
 		e.dropQuickMode(q, "Quick Mode timed out")
 		return

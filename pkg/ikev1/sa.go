@@ -131,8 +131,7 @@ func (sa *isakmpSA) expire(e *Engine) {
 	switch {
 	case sa.state != established:
 		if sa.state == awaitMessage5 && sa.handshake.message5Bad == 0 {
-			e.failHandshake(sa, DropTimeout, "message 5 did not arrive",
-				"if this client is behind a NAT, UDP port 4500 has to reach this server; the client may also have refused message 4")
+			e.failWaiting(sa)
 			return
 		}
 		e.dropSA(sa, "handshake timed out")

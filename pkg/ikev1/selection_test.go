@@ -2,7 +2,6 @@ package ikev1
 
 import (
 	"bytes"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -85,23 +84,28 @@ func TestPhase1Selection(t *testing.T) {
 }
 
 func TestPhase1Refused(t *testing.T) {
-	d := Datagram{Remote: netip.MustParseAddrPort("198.51.100.1:500")}
 	auth := offer1(1, suite{7, 256, 4, 14})
 	auth.Proposals[0].Transforms[0].Attributes[4] = wire.ShortAttribute(wire.AttrAuthMethod, 3)
 	for _, c := range []struct {
-		name, hint, offered string
-		offer               *wire.SA
+		name          string
+		cause         Cause
+		hint, offered string
+		offer         *wire.SA
+		vendorID      string
 	}{
-		{"Android", "allow aes256-sha384-modp1024", "aes256-sha384-modp1024", offer1(1, androidPhase1...)},
-		{"old router", "enable AES", "3des-md5-modp1024", offer1(1, suite{5, 0, 1, 2})},
-		{"certificate", "pre-shared key", "aes256-sha256-modp2048-rsa signature", auth},
+		{"Android", CauseAndroidMODP1024, "set ike.profile to legacy", "aes256-sha384-modp1024", offer1(1, androidPhase1...), vendorDraft00},
+		{"old client", CauseLegacyProposal, "set ike.profile to legacy", "aes256-sha384-modp1024", offer1(1, androidPhase1...), ""},
+		{"old router", CauseNoProposal, "enable AES", "3des-md5-modp1024", offer1(1, suite{5, 0, 1, 2}), ""},
+		{"certificate", CauseAuthMethod, "pre-shared key", "aes256-sha256-modp2048-rsa signature", auth, ""},
+		{"strong, but not allowed", CauseNoProposal, "allow aes256-sha256-ecp521 in phase 1", "aes256-sha256-ecp521", offer1(1, suite{7, 256, 4, 2}, suite{7, 256, 4, 21}), ""},
 	} {
 		if choice, ok := choosePhase1(rank(DefaultPhase1()), c.offer); ok {
 			t.Errorf("%s: %s was chosen", c.name, choice.proposal)
 		}
-		ev := explainPhase1(d, c.offer, DefaultPhase1())
-		if !strings.Contains(ev.Hint, c.hint) || !slices.Contains(ev.Offered, c.offered) || !slices.Contains(ev.Allowed, "aes256-sha256-modp2048") {
-			t.Errorf("%s: %+v", c.name, ev)
+		x := explainPhase1(c.offer, DefaultPhase1(), recognise([][]byte{[]byte(c.vendorID)}, c.offer).kind)
+		_, hint := x.cause.Explain(x.facts)
+		if x.cause != c.cause || !strings.Contains(hint, c.hint) || !slices.Contains(x.offered, c.offered) || !slices.Contains(x.allowed, "aes256-sha256-modp2048") {
+			t.Errorf("%s: %+v", c.name, x)
 		}
 	}
 }
@@ -268,8 +272,9 @@ func TestPhase2Selection(t *testing.T) {
 			t.Errorf("%s: %s for %v, want %s", c.name, choice, choice.lifetime, c.want)
 		}
 		if !ok {
-			if ev := explainPhase2(c.offer, DefaultPhase2(), c.terms); ev.Hint == "" || len(ev.Offered) == 0 {
-				t.Errorf("%s: explained as %+v", c.name, ev)
+			x := explainPhase2(c.offer, DefaultPhase2(), c.terms)
+			if text, hint := x.cause.Explain(x.facts); hint == "" || len(x.offered) == 0 || strings.Contains(text+hint, "{") {
+				t.Errorf("%s: explained as %+v: %s; %s", c.name, x, text, hint)
 			}
 		}
 	}
