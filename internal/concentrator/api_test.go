@@ -70,7 +70,7 @@ func TestRows(t *testing.T) {
 		}
 		for _, sa := range sas {
 			in := sa.Direction == "in"
-			if in != (sa.Dst == serverAddr.Addr()) || in != (sa.Packets > 0 || sa.TunnelID == 0x4002 && sa.Mark != 0) || in != (sa.Mark == 0x17010000|uint32(sa.TunnelID)) ||
+			if in != (sa.Dst == serverAddr.Addr()) || (sa.Packets > 0) != (sa.TunnelID != 0x4002) || in != (sa.Mark == 0x17010000|uint32(sa.TunnelID)) ||
 				sa.Encryption != "aes256" || sa.Integrity != "sha1" || (sa.Encapsulation == "") != (sa.TunnelID == 0x4000) || sa.AgeSeconds < 10 {
 				t.Errorf("SA %+v", sa)
 			}

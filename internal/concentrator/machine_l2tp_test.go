@@ -65,7 +65,9 @@ func (s *kernelSocket) Send(remote netip.AddrPort, payload []byte) error {
 	case sa == nil || sa.Dst != remote.Addr():
 		return udp.ErrNoSA
 	}
-	go s.m.send(*sa, payload)
+	if s.m.count(sa, payload) {
+		go s.m.send(*sa, payload)
+	}
 	return nil
 }
 

@@ -36,12 +36,14 @@ type machine struct {
 	send func(sa xfrm.State, payload []byte) // a datagram that an outbound SA has encrypted
 	tell func(aaa.Event)                     // the RADIUS server's notifications
 	move func(xfrm.Mapping)                  // authentic ESP came from another port
+	end  func(xfrm.Expire)                   // an SA has reached a limit
 
 	*dice
 
 	mu        sync.Mutex
 	sas       map[xfrm.ID]*xfrm.State
-	order     []xfrm.ID // of their installation
+	order     []xfrm.ID        // of their installation
+	dying     map[xfrm.ID]bool // have told of their soft limit
 	sockets   map[uint16]*kernelSocket
 	moves     int // SAs that were given another port
 	tunnels   map[uint32]*kernelTunnel
@@ -55,7 +57,7 @@ func newMachine(t testing.TB, block slot.Block, d *dice) *machine {
 	return &machine{
 		t: t, block: block, dice: d,
 		login: func(string) login { return login{user: "alice"} },
-		sas:   make(map[xfrm.ID]*xfrm.State), sockets: make(map[uint16]*kernelSocket), tunnels: make(map[uint32]*kernelTunnel),
+		sas:   make(map[xfrm.ID]*xfrm.State), dying: make(map[xfrm.ID]bool), sockets: make(map[uint16]*kernelSocket), tunnels: make(map[uint32]*kernelTunnel),
 		sessions: make(map[[2]uint32]*kernelSession), processes: make(map[string]*process), logins: make(map[string]aaa.Session),
 	}
 }

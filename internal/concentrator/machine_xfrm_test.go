@@ -51,6 +51,9 @@ func (m machineSAs) Add(st *xfrm.State) error {
 		return fmt.Errorf("add %v: %w", st.ID, errFault)
 	}
 	kept := *st // with its own keys: the engine overwrites them
+	if st.Soft.Bytes != 0 && (st.Hard.Bytes == 0 || st.Hard.Bytes <= st.Soft.Bytes) {
+		m.t.Errorf("%v has limits of %d and %d octets", st, st.Soft.Bytes, st.Hard.Bytes)
+	}
 	kept.Crypt, kept.Auth = &xfrm.Crypt{}, &xfrm.Auth{}
 	*kept.Crypt, *kept.Auth = *st.Crypt, *st.Auth
 	kept.Crypt.Key, kept.Auth.Key = bytes.Clone(st.Crypt.Key), bytes.Clone(st.Auth.Key)
@@ -73,8 +76,7 @@ func (m machineSAs) Delete(id xfrm.ID) error {
 	if m.sas[id] == nil {
 		return fmt.Errorf("delete %v: %w", id, os.ErrNotExist)
 	}
-	delete(m.sas, id)
-	m.order = slices.DeleteFunc(m.order, func(other xfrm.ID) bool { return other == id })
+	m.remove(id)
 	return nil
 }
 
@@ -112,6 +114,32 @@ func (m *machine) outbound(port uint16) *xfrm.State {
 	return nil
 }
 
+// count takes note of a packet of an SA, unless its limit of octets is reached. The caller holds mu.
+func (m *machine) count(st *xfrm.State, payload []byte) bool {
+	limited := func(l xfrm.Limit) bool { return l.Bytes != 0 && st.Stats.Bytes >= l.Bytes }
+	expire := xfrm.Expire{ID: st.ID, ReqID: st.ReqID}
+	switch {
+	case limited(st.Hard):
+		expire.Hard = true
+		m.remove(st.ID)
+		go m.end(expire)
+		return false
+	case limited(st.Soft) && !m.dying[st.ID]:
+		m.dying[st.ID] = true
+		go m.end(expire)
+	}
+	st.Stats.Packets++
+	st.Stats.Bytes += uint64(len(payload))
+	return true
+}
+
+// remove takes an SA away. The caller holds mu.
+func (m *machine) remove(id xfrm.ID) {
+	delete(m.sas, id)
+	delete(m.dying, id)
+	m.order = slices.DeleteFunc(m.order, func(other xfrm.ID) bool { return other == id })
+}
+
 // receive takes an ESP packet from outer with an L2TP message of inner in it: the SA decides which slot hears it.
 func (m *machine) receive(dst netip.Addr, spi uint32, outer, inner netip.AddrPort, payload []byte) {
 	m.mu.Lock()
@@ -120,8 +148,9 @@ func (m *machine) receive(dst netip.Addr, spi uint32, outer, inner netip.AddrPor
 	if st == nil || st.Direction != xfrm.In || st.Src != outer.Addr() {
 		return
 	}
-	st.Stats.Packets++
-	st.Stats.Bytes += uint64(len(payload))
+	if !m.count(st, payload) {
+		return
+	}
 	if st.Encap != nil && st.Encap.SrcPort != outer.Port() {
 		mapping := xfrm.Mapping{ID: st.ID, ReqID: st.ReqID, Old: netip.AddrPortFrom(st.Src, st.Encap.SrcPort), New: outer}
 		go m.move(mapping)

@@ -62,7 +62,10 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	if err != nil {
 		return err
 	}
-	*in = sink{ike: c.HandleIKE, l2tp: c.HandleL2TP, aaa: c.HandleAAA, mapping: c.HandleMapping}
+	*in = sink{
+		ike: c.HandleIKE, l2tp: c.HandleL2TP, aaa: c.HandleAAA,
+		mapping: c.HandleMapping, expire: c.HandleExpire, overrun: c.HandleOverrun,
+	}
 
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error {

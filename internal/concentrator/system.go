@@ -44,6 +44,8 @@ type sink struct {
 	l2tp    func(l2tp.Datagram)
 	aaa     func(aaa.Event)
 	mapping func(xfrm.Mapping)
+	expire  func(xfrm.Expire)
+	overrun func()
 }
 
 // openSystem takes possession of the machine. The lock comes first: who has it is the only daemon here, and may remove what
@@ -123,13 +125,17 @@ func (sys *system) watchSAs(in *sink) error {
 		case errors.Is(err, os.ErrClosed):
 			return nil
 		case errors.Is(err, xfrm.ErrOverrun):
-			continue // the kernel repeats a mapping for as long as it differs
+			in.overrun() // a mapping the kernel repeats for as long as it differs, but not the end of an SA
+			continue
 		case err != nil:
 			return fmt.Errorf("listen to XFRM: %w", err)
 		}
 		for _, e := range events {
-			if m, ok := e.(xfrm.Mapping); ok {
-				in.mapping(m)
+			switch e := e.(type) {
+			case xfrm.Mapping:
+				in.mapping(e)
+			case xfrm.Expire:
+				in.expire(e)
 			}
 		}
 	}
