@@ -1,0 +1,162 @@
+package pki
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// TrustConfig says whom to trust.
+type TrustConfig struct {
+	// Anchors are the CA certificates that are trusted to vouch for peers; at least one. A certificate of a peer itself may be among
+	// them.
+	Anchors []*x509.Certificate
+	// Intermediates are CA certificates that peers need not send. They are not trusted by themselves.
+	Intermediates []*x509.Certificate
+	// Allow lists the peers allowed: one rule that fits is enough. Empty allows everybody whom the anchors vouch for.
+	Allow []Rule
+}
+
+// Trust authenticates peers. It is safe for concurrent use.
+type Trust struct {
+	anchors       map[string][]*x509.Certificate // by RawSubject
+	intermediates map[string][]*x509.Certificate // by RawSubject
+	authorities   [][]byte
+	allow         []Rule
+}
+
+// NewTrust returns the trust that a configuration describes.
+func NewTrust(config TrustConfig) (*Trust, error) {
+	if len(config.Anchors) == 0 {
+		return nil, errors.New("no trust anchor: configure the certificate of the CA that issued the peers' certificates")
+	}
+	t := &Trust{
+		anchors:       map[string][]*x509.Certificate{},
+		intermediates: map[string][]*x509.Certificate{},
+		allow:         slices.Clone(config.Allow),
+	}
+	for _, cert := range config.Anchors {
+		if !fitCAKey(cert.PublicKey, maxAnchorBits) {
+			return nil, fmt.Errorf("trust anchor %s: a key of kind %s that is too weak, too long or unknown", printName(cert.RawSubject), keyKind(cert.PublicKey))
+		}
+		name := string(cert.RawSubject)
+		if t.anchors[name] == nil {
+			t.authorities = append(t.authorities, cert.RawSubject)
+		}
+		t.anchors[name] = append(t.anchors[name], cert)
+	}
+	for _, cert := range config.Intermediates {
+		t.intermediates[string(cert.RawSubject)] = append(t.intermediates[string(cert.RawSubject)], cert)
+	}
+	return t, nil
+}
+
+// Authorities returns the DER DNs of the anchors, for CERTREQ payloads.
+func (t *Trust) Authorities() [][]byte {
+	out := make([][]byte, len(t.authorities))
+	for i, name := range t.authorities {
+		out[i] = slices.Clone(name)
+	}
+	return out
+}
+
+func (t *Trust) isAnchor(cert *x509.Certificate) bool {
+	return slices.ContainsFunc(t.anchors[string(cert.RawSubject)], cert.Equal)
+}
+
+// Claim is what a peer says about itself in the fifth or sixth message of Main Mode.
+type Claim struct {
+	Now    time.Time
+	Method Method
+	// Chain has the contents of the CERT payloads of encoding 4 (X.509 signature), as received.
+	Chain [][]byte
+	// IdentityType and Identity are type and data of the ID payload.
+	IdentityType uint8
+	Identity     []byte
+	// Hash is HASH_I or HASH_R, computed with the hash of [Method.Hash]; Signature is the content of the SIG payload.
+	Hash, Signature []byte
+}
+
+// Peer is a peer that proved its identity.
+type Peer struct {
+	// Subject is the DN of the certificate, printable.
+	Subject string
+	// SANs are its DNS names, email addresses and addresses, printable; not more than 16.
+	SANs []string
+	// NotAfter is when the first certificate of its path expires.
+	NotAfter time.Time
+	// RevocationUnknown tells that nothing fresh was known about the revocation of a certificate of the path, which mode [Soft] lets pass.
+	RevocationUnknown bool
+}
+
+// Authenticate tells whether a peer is who it claims to be. It checks, in this order: that a path leads from its certificate to an
+// anchor; that the certificate is for the claimed identity, and allowed; that the peer has its private key; that no certificate of the
+// path is revoked. The certificate is the first whose key proves the signature, so that the order of the CERT payloads does not matter.
+//
+// The error is an [*Error], or the error of ctx. A claim costs a stranger's host at most 8 signature checks for the proof, 16 to find
+// a path and then 12 to check it, with RSA keys of at most 4096 bits (anchors: 8192).
+func (t *Trust) Authenticate(ctx context.Context, c Claim) (Peer, error) {
+	if !c.Method.Signature() || c.Now.IsZero() {
+		return Peer{}, fail(Malformed, "a claim needs the time, and a method with signatures: %s has none", c.Method)
+	}
+	certs, err := parseChain(c.Chain)
+	if err != nil {
+		return Peer{}, err
+	}
+	leaf, proof := prover(certs, c)
+	path, err := t.findPath(leaf, certs, c.Now)
+	if err != nil {
+		return Peer{}, err
+	}
+	subject := printName(leaf.RawSubject)
+	if err := t.checkLeaf(leaf, c); err != nil {
+		return Peer{}, blame(subject, err)
+	}
+	if proof != nil {
+		return Peer{}, blame(subject, proof)
+	}
+	peer := Peer{Subject: subject, SANs: alternativeNames(leaf), NotAfter: leaf.NotAfter}
+	for _, cert := range path {
+		if cert.NotAfter.Before(peer.NotAfter) {
+			peer.NotAfter = cert.NotAfter
+		}
+	}
+	return peer, ctx.Err()
+}
+
+// prover returns the first certificate whose key proves the signature. If there is none, it returns the likeliest, the first that is
+// not of a CA, and why it does not prove it.
+func prover(certs []*x509.Certificate, c Claim) (*x509.Certificate, error) {
+	var likeliest *x509.Certificate
+	var why error
+	for _, cert := range certs {
+		err := Verify(c.Method, cert.PublicKey, c.Hash, c.Signature)
+		if err == nil {
+			return cert, nil
+		}
+		if likeliest == nil || likeliest.IsCA && !cert.IsCA {
+			likeliest, why = cert, err
+		}
+	}
+	return likeliest, why
+}
+
+// checkLeaf checks usage, identity and allow rules.
+func (t *Trust) checkLeaf(leaf *x509.Certificate, c Claim) error {
+	if err := checkKey(c.Method, leaf.PublicKey); err != nil {
+		return err
+	}
+	if err := checkUsage(leaf); err != nil {
+		return err
+	}
+	if err := checkIdentity(leaf, c.IdentityType, c.Identity); err != nil {
+		return err
+	}
+	if len(t.allow) > 0 && !slices.ContainsFunc(t.allow, func(r Rule) bool { return r.allows(leaf) }) {
+		return fail(UnknownIdentity, "no allow rule fits the certificate")
+	}
+	return nil
+}
