@@ -42,7 +42,8 @@ type agreement interface {
 	sharedLen() int
 	draw(rand io.Reader) ([]byte, error)
 	public(secret []byte) ([]byte, error)
-	shared(secret, peer []byte) ([]byte, error)
+	// exchange looks at the peer's value, which has the right length, before it computes anything.
+	exchange(secret, peer []byte) (public, shared []byte, err error)
 }
 
 // Supported reports whether g is a group of this package.
@@ -115,15 +116,9 @@ func (k *PrivateKey) Exchange(peer []byte) (public, shared []byte, err error) {
 	if len(peer) != a.publicLen() {
 		return nil, nil, fmt.Errorf("%w: %d octets where %v has %d", ErrBadPublicValue, len(peer), k.group, a.publicLen())
 	}
-	// The peer's value first: a bad one must not cost us an exponentiation.
-	shared, err = a.shared(k.secret, peer)
+	public, shared, err = a.exchange(k.secret, peer)
 	if err != nil {
 		return nil, nil, fmt.Errorf("agreeing on a key in %v: %w", k.group, err)
-	}
-	public, err = k.Public()
-	if err != nil {
-		clear(shared)
-		return nil, nil, err
 	}
 	return public, shared, nil
 }

@@ -93,6 +93,23 @@ func TestDrawRejectsOutOfRange(t *testing.T) {
 	}
 }
 
+func TestPositiveBelow(t *testing.T) {
+	for _, c := range []struct {
+		x, limit string
+		want     bool
+	}{
+		{"00000000", "12345678", false}, {"00000001", "12345678", true}, {"12345677", "12345678", true}, {"12345678", "12345678", false},
+		{"12345679", "12345678", false}, {"12350000", "12345678", false}, {"12340000", "12345678", true}, {"ffffffff", "12345678", false},
+		{"11ffffff", "12000000", true}, {"12000000", "11ffffff", false}, {"fffffffe", "ffffffff", true}, {"00000000", "00000000", false},
+	} {
+		x, err1 := hex.DecodeString(c.x)
+		limit, err2 := hex.DecodeString(c.limit)
+		if got := positiveBelow(x, limit); err1 != nil || err2 != nil || got != c.want {
+			t.Errorf("0 < %s < %s: %v", c.x, c.limit, got)
+		}
+	}
+}
+
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) {

@@ -47,15 +47,18 @@ func (g *modp) public(secret []byte) ([]byte, error) {
 	return bigmod.NewNat().Exp(base, secret, m).Bytes(m), nil
 }
 
-func (g *modp) shared(secret, peer []byte) ([]byte, error) {
+func (g *modp) exchange(secret, peer []byte) (public, shared []byte, err error) {
 	m := g.modulus()
 	y, err := bigmod.NewNat().SetBytes(peer, m)
 	if err != nil {
-		return nil, fmt.Errorf("%w: not below the prime", ErrBadPublicValue)
+		return nil, nil, fmt.Errorf("%w: not below the prime", ErrBadPublicValue)
 	}
 	// 0, 1 and p-1 generate the subgroups of order one and two; a safe prime has no other small ones.
 	if y.IsZero()|y.IsOne()|y.IsMinusOne(m) != 0 {
-		return nil, fmt.Errorf("%w: 0, 1 or p-1", ErrBadPublicValue)
+		return nil, nil, fmt.Errorf("%w: 0, 1 or p-1", ErrBadPublicValue)
 	}
-	return bigmod.NewNat().Exp(y, secret, m).Bytes(m), nil
+	if public, err = g.public(secret); err != nil {
+		return nil, nil, err
+	}
+	return public, bigmod.NewNat().Exp(y, secret, m).Bytes(m), nil
 }
