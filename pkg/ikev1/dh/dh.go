@@ -1,7 +1,15 @@
-// Package dh is the Diffie-Hellman key agreement of IKEv1: the MODP groups of RFC 2409 and RFC 3526 in constant time with short
-// exponents, and the ECP groups of RFC 5903.
+// Package dh is the Diffie-Hellman key agreement of IKEv1: the MODP groups of RFC 2409 and RFC 3526 with short exponents, and the ECP
+// groups of RFC 5903.
 //
-// The cost is in [PrivateKey.Exchange], which an engine leaves to a worker; [GenerateKey] only draws the secret.
+// The cost is in [PrivateKey.Exchange], which an engine leaves to a worker; [GenerateKey] only draws the secret. The first public value
+// in a MODP group makes a table of powers of the generator, for about as long as one exchange takes. The table stays: 16 octets for each
+// bit of the prime, which is 32 KiB for MODP2048 and 128 KiB for MODP8192.
+//
+// Nothing takes longer or touches other memory because of the value of a secret. The exponents' lengths are fixed by the group; every
+// window of an exponent costs the same squarings and one multiplication, also when it is zero; its factor is picked by reading all
+// that it could be; arithmetic on limbs (math/bits, or ADX on amd64) has neither branches nor table look-ups, and each reduction ends
+// with a subtraction, of which a mask keeps or drops the result. Only what goes over the wire is compared with branches. The ECP groups
+// have this from crypto/ecdh. Limbs that held secrets are overwritten after use.
 package dh
 
 import (
@@ -123,7 +131,8 @@ func (k *PrivateKey) Exchange(peer []byte) (public, shared []byte, err error) {
 	return public, shared, nil
 }
 
-// Destroy overwrites the secret. The key must not be used afterwards, nor be in use.
+// Destroy overwrites the secret. The key must not be used afterwards, nor be in use. What crypto/ecdh copied of it, in
+// the ECP groups, is left to the garbage collector.
 func (k *PrivateKey) Destroy() { clear(k.secret) }
 
 // String hides the secret from logs.

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"testing"
+
+	"filippo.io/bigmod"
 )
 
 var all = []Group{MODP1024, MODP1536, MODP2048, MODP3072, MODP4096, MODP6144, MODP8192, ECP256, ECP384, ECP521}
@@ -106,8 +109,29 @@ func TestSecretsStayHidden(t *testing.T) {
 	}
 }
 
+// BenchmarkPublic is g^x.
+func BenchmarkPublic(b *testing.B) {
+	for _, g := range all {
+		b.Run(g.String(), func(b *testing.B) {
+			k, err := GenerateKey(g, rand.Reader)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := k.Public(); err != nil { // makes the tables
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if _, err := k.Public(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkExchange is g^x and g^xy: what one side of a handshake costs.
 func BenchmarkExchange(b *testing.B) {
-	for _, g := range []Group{MODP1024, MODP2048, MODP3072, ECP256, ECP384} {
+	for _, g := range all {
 		b.Run(g.String(), func(b *testing.B) {
 			k, err := GenerateKey(g, rand.Reader)
 			if err != nil {
@@ -121,6 +145,45 @@ func BenchmarkExchange(b *testing.B) {
 				if _, _, err := k.Exchange(peer); err != nil {
 					b.Fatal(err)
 				}
+			}
+		})
+	}
+}
+
+// BenchmarkBaseline is g^x alone with what the groups could be made of instead: bigmod, which is constant-time, and math/big.
+func BenchmarkBaseline(b *testing.B) {
+	for _, g := range modpGroups {
+		k, err := GenerateKey(g, rand.Reader)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p := toBig(groups[g].(*modp).field().p)
+		m, err := bigmod.NewModulus(p.Bytes())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run("bigmod/"+g.String(), func(b *testing.B) {
+			base := bigmod.NewNat().SetUint(2).ExpandFor(m)
+			for b.Loop() {
+				bigmod.NewNat().Exp(base, k.secret, m).Bytes(m)
+			}
+		})
+		b.Run("big/"+g.String(), func(b *testing.B) {
+			x, two := new(big.Int).SetBytes(k.secret), big.NewInt(2)
+			for b.Loop() {
+				new(big.Int).Exp(two, x, p).Bytes()
+			}
+		})
+	}
+}
+
+// BenchmarkTable is what the first public value of a group costs on top.
+func BenchmarkTable(b *testing.B) {
+	for _, g := range modpGroups {
+		m := groups[g].(*modp)
+		b.Run(g.String(), func(b *testing.B) {
+			for b.Loop() {
+				newComb(m.field(), 2, m.exponentBits)
 			}
 		})
 	}

@@ -1,30 +1,33 @@
 package dh
 
 import (
-	"encoding/hex"
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"sync"
-
-	"filippo.io/bigmod"
 )
 
-// modp is a group of integers modulo a safe prime with generator 2, all arithmetic in constant time.
+// modp is a group of integers modulo a safe prime with generator 2.
 type modp struct {
 	bits int
 	// exponentBits is at least twice the group's strength after NIST SP 800-57 part 1 table 2 (112 bits for MODP-2048, 128 for 3072),
 	// and never below 256. A full-length exponent costs six to eight times as much and gains nothing in a safe-prime group.
 	exponentBits int
-	modulus      func() *bigmod.Modulus
+	// field and base are made on first use, and kept.
+	field func() *field
+	base  func() *comb
 }
 
 func newMODP(bits, exponentBits int, prime string) *modp {
-	return &modp{bits: bits, exponentBits: exponentBits, modulus: sync.OnceValue(func() *bigmod.Modulus {
-		// Both results are proved by TestPrimes: the text is a constant.
-		b, _ := hex.DecodeString(prime)
-		m, _ := bigmod.NewModulus(b)
-		return m
-	})}
+	g := &modp{bits: bits, exponentBits: exponentBits}
+	g.field = sync.OnceValue(func() *field {
+		p, _ := new(big.Int).SetString(prime, 16) // the text is a constant, proved by TestPrimes
+		return newField(p)
+	})
+	g.base = sync.OnceValue(func() *comb { return newComb(g.field(), 2, exponentBits) })
+	return g
 }
 
 func (g *modp) name() string   { return fmt.Sprintf("modp%d", g.bits) }
@@ -42,23 +45,31 @@ func (g *modp) draw(rand io.Reader) ([]byte, error) {
 }
 
 func (g *modp) public(secret []byte) ([]byte, error) {
-	m := g.modulus()
-	base := bigmod.NewNat().SetUint(2).ExpandFor(m)
-	return bigmod.NewNat().Exp(base, secret, m).Bytes(m), nil
+	if len(secret)*8 > g.exponentBits {
+		return nil, errors.New("the exponent is too long")
+	}
+	return g.base().power(secret), nil
 }
 
 func (g *modp) exchange(secret, peer []byte) (public, shared []byte, err error) {
-	m := g.modulus()
-	y, err := bigmod.NewNat().SetBytes(peer, m)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: not below the prime", ErrBadPublicValue)
-	}
-	// 0, 1 and p-1 generate the subgroups of order one and two; a safe prime has no other small ones.
-	if y.IsZero()|y.IsOne()|y.IsMinusOne(m) != 0 {
-		return nil, nil, fmt.Errorf("%w: 0, 1 or p-1", ErrBadPublicValue)
+	if err := g.check(peer); err != nil {
+		return nil, nil, err
 	}
 	if public, err = g.public(secret); err != nil {
 		return nil, nil, err
 	}
-	return public, bigmod.NewNat().Exp(y, secret, m).Bytes(m), nil
+	return public, g.field().power(peer, secret), nil
+}
+
+// check refuses 0, 1 and p-1, which make subgroups of order one and two, and what is not below p. A safe prime has no other small
+// subgroups. The value went over the wire: it is no secret.
+func (g *modp) check(y []byte) error {
+	one := make([]byte, g.publicLen())
+	one[len(one)-1] = 1
+	minusOne := toBytes(g.field().p)
+	minusOne[len(minusOne)-1]-- // p is odd
+	if bytes.Compare(y, one) <= 0 || bytes.Compare(y, minusOne) >= 0 {
+		return fmt.Errorf("%w: not between 1 and p-1", ErrBadPublicValue)
+	}
+	return nil
 }
