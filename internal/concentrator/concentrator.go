@@ -58,7 +58,8 @@ type Concentrator struct {
 	clientInbox chan func() // datagrams of clients: their reader waits, and what floods is lost in the client's own socket
 	control     chan func() // results and requests: never dropped
 	stopped     chan struct{}
-	dh          chan func()
+	work        chan func()
+	verifying   chan struct{} // has a place for each verification
 
 	// Everything below belongs to the loop.
 	slots   *slot.Allocator
@@ -84,7 +85,8 @@ func New(parts Parts, opt Options) (*Concentrator, error) {
 		clientInbox: make(chan func()),
 		control:     make(chan func(), 256),
 		stopped:     make(chan struct{}),
-		dh:          make(chan func(), inboxSize),
+		work:        make(chan func(), inboxSize),
+		verifying:   make(chan struct{}, maxVerifications),
 		slots:       slots,
 		clients:     make(map[ikev1.ClientID]*client),
 		ports:       make(map[slot.Port]*client),
@@ -98,10 +100,10 @@ func New(parts Parts, opt Options) (*Concentrator, error) {
 func (c *Concentrator) Serve(ctx context.Context) error {
 	defer close(c.stopped)
 	c.started = time.Now()
-	for range dhWorkers() {
-		go c.runDH()
+	for range workers() {
+		go c.runWork()
 	}
-	defer close(c.dh)
+	defer close(c.work)
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()

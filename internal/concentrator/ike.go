@@ -1,10 +1,10 @@
 package concentrator
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,15 +13,6 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
-
-// dhWorkers leaves one processor to the loop.
-func dhWorkers() int { return max(1, runtime.GOMAXPROCS(0)-1) }
-
-func (c *Concentrator) runDH() {
-	for work := range c.dh {
-		work()
-	}
-}
 
 // applyIKE carries out what the IKE engine asks for: effects first, then the messages that promise
 // them, then the facts. Results of effects are reported afterwards, each giving a new output.
@@ -51,22 +42,11 @@ func (c *Concentrator) applyIKE(now time.Time, out ikev1.Output) {
 func (c *Concentrator) performIKE(now time.Time, action ikev1.Action) (result ikev1.Result, done bool) {
 	switch a := action.(type) {
 	case ikev1.ComputeDH:
-		work := func() {
-			var result ikev1.DHResult
-			if err := protect(func() error { result = a.Perform(); return nil }); err != nil {
-				result.Err = err
-			}
-			c.post(func() {
-				now := time.Now()
-				c.applyIKE(now, c.IKE.Complete(now, a.ID, result))
-			})
-		}
-		select {
-		case c.dh <- work:
-			return nil, false
-		default:
-			return ikev1.DHResult{Err: errors.New("too many key agreements are waiting")}, true
-		}
+		return c.compute(a, func() ikev1.Result { return a.Perform() })
+	case ikev1.Sign:
+		return c.compute(a, func() ikev1.Result { return a.Perform(rand.Reader) })
+	case ikev1.VerifyPeer:
+		return c.verify(a)
 	case ikev1.InstallInbound:
 		return ikev1.SimpleResult{Err: c.installInbound(now, a.SA)}, true
 	case ikev1.InstallOutbound:

@@ -89,7 +89,7 @@ func newSettings(cfg *config.Config) (settings, error) {
 		s.listen = cfg.Listen
 	}
 	for _, p := range cfg.IKE.Proposals {
-		s.ike.Phase1 = append(s.ike.Phase1, ikev1.Phase1Proposal{KeyBits: p.KeyBits, Hash: keymat.Hash(p.Hash), Group: dh.Group(p.Group)})
+		s.ike.Phase1 = append(s.ike.Phase1, ikev1.Phase1Proposal{Cipher: keymat.AES, KeyBits: p.KeyBits, Hash: keymat.Hash(p.Hash), Group: dh.Group(p.Group)})
 	}
 	for _, p := range cfg.IKE.ESPProposals {
 		s.ike.Phase2 = append(s.ike.Phase2, espProposal(p))

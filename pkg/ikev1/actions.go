@@ -1,10 +1,13 @@
 package ikev1
 
 import (
+	"context"
+	"io"
 	"net/netip"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 )
 
 // ClientID names one IPsec client: a local address, a remote address and port (after floating to the NAT-T port), and a
@@ -17,7 +20,7 @@ type ChildID uint64
 // ActionID names one action until [Engine.Complete] is called for it, exactly once. Zero is no action.
 type ActionID uint64
 
-// Action is something the owner has to do: [ComputeDH], [InstallInbound], [InstallOutbound] or [RemoveChild].
+// Action is something the owner has to do: [ComputeDH], [VerifyPeer], [Sign], [InstallInbound], [InstallOutbound] or [RemoveChild].
 type Action interface {
 	// ActionID returns the ID to report to [Engine.Complete].
 	ActionID() ActionID
@@ -30,13 +33,49 @@ type ComputeDH struct {
 	ID      ActionID
 	Group   dh.Group
 	Private *dh.PrivateKey
-	Peer    []byte
+
+	// Peer is the public value of the peer, nil if only ours is wanted.
+	Peer []byte
 }
 
 // Perform does the computation.
 func (a ComputeDH) Perform() DHResult {
-	public, shared, err := a.Private.Exchange(a.Peer)
-	return DHResult{Public: public, Shared: shared, Err: err}
+	var r DHResult
+	if a.Peer == nil {
+		r.Public, r.Err = a.Private.Public()
+	} else {
+		r.Public, r.Shared, r.Err = a.Private.Exchange(a.Peer)
+	}
+	return r
+}
+
+// VerifyPeer asks whether a client that authenticates with a signature is who it says; Perform may run on any goroutine, and may
+// wait for the network if certificates are looked up there. It is reported with the [VerifyResult] that Perform returned.
+type VerifyPeer struct {
+	ID    ActionID
+	Claim pki.Claim
+
+	trust *pki.Trust
+}
+
+// Perform does the work.
+func (a VerifyPeer) Perform(ctx context.Context) VerifyResult {
+	peer, err := a.trust.Authenticate(ctx, a.Claim)
+	return VerifyResult{Peer: peer, Err: err}
+}
+
+// Sign asks for our own signature; Perform may run on any goroutine. It is reported with the [SignResult] that Perform returned.
+type Sign struct {
+	ID   ActionID
+	Hash []byte // HASH_I or HASH_R
+
+	credential *pki.Credential
+}
+
+// Perform does the work. rand must be cryptographically secure.
+func (a Sign) Perform(rand io.Reader) SignResult {
+	signature, err := a.credential.Sign(rand, a.Hash)
+	return SignResult{Signature: signature, Err: err}
 }
 
 // InstallInbound asks to install the SA from the client to us. Quick Mode message 2 is sent after its success. The result
@@ -69,6 +108,12 @@ type RemoveChild struct {
 func (a ComputeDH) ActionID() ActionID { return a.ID }
 
 // ActionID returns a.ID.
+func (a VerifyPeer) ActionID() ActionID { return a.ID }
+
+// ActionID returns a.ID.
+func (a Sign) ActionID() ActionID { return a.ID }
+
+// ActionID returns a.ID.
 func (a InstallInbound) ActionID() ActionID { return a.ID }
 
 // ActionID returns a.ID.
@@ -78,6 +123,8 @@ func (a InstallOutbound) ActionID() ActionID { return a.ID }
 func (a RemoveChild) ActionID() ActionID { return a.ID }
 
 func (ComputeDH) isAction()       {}
+func (VerifyPeer) isAction()      {}
+func (Sign) isAction()            {}
 func (InstallInbound) isAction()  {}
 func (InstallOutbound) isAction() {}
 func (RemoveChild) isAction()     {}
@@ -96,14 +143,21 @@ type ChildSA struct {
 	Integrity  Integrity
 
 	// EncryptionKey and IntegrityKey belong to the engine, which overwrites them when the action is completed: copy what has
-	// to live longer. For AESGCM16 the key is followed by the salt of 4 octets (RFC 4106 section 8.1), and IntegrityKey is empty.
+	// to live longer. For AES-GCM the key is followed by the salt of 4 octets (RFC 4106 section 8.1), and IntegrityKey is empty.
 	EncryptionKey, IntegrityKey []byte
 
-	// Lifetime is what the client asked for, at most [MaxLifetime]. The engine removes the child when it ends.
+	// ESN says that sequence numbers have 64 bits (RFC 4303 section 2.2.1).
+	ESN bool
+
+	// Lifetime is what the client asked for, at most [Config.MaxChildLifetime]. The engine removes the child when it ends.
 	Lifetime time.Duration
+
+	// LifetimeBytes is the traffic of one direction after which the client will rekey, 0 for no limit.
+	LifetimeBytes uint64
 }
 
-// Result is the outcome of an action: [DHResult] for [ComputeDH], [SimpleResult] for every other.
+// Result is the outcome of an action: [DHResult] for [ComputeDH], [VerifyResult] for [VerifyPeer], [SignResult] for [Sign],
+// [SimpleResult] for every other, and for any action that could not be performed.
 type Result interface{ isResult() }
 
 // DHResult is the outcome of [ComputeDH]. The engine overwrites Shared after use.
@@ -112,8 +166,22 @@ type DHResult struct {
 	Err            error
 }
 
-// SimpleResult is the outcome of an action that yields nothing but success or an error.
+// VerifyResult is the outcome of [VerifyPeer].
+type VerifyResult struct {
+	Peer pki.Peer
+	Err  error
+}
+
+// SignResult is the outcome of [Sign].
+type SignResult struct {
+	Signature []byte
+	Err       error
+}
+
+// SimpleResult is the outcome of an action that yields nothing but success or an error, and of any that was not even begun.
 type SimpleResult struct{ Err error }
 
 func (DHResult) isResult()     {}
+func (VerifyResult) isResult() {}
+func (SignResult) isResult()   {}
 func (SimpleResult) isResult() {}

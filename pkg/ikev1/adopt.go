@@ -23,20 +23,25 @@ func (e *Engine) admitClient(sa *isakmpSA, key clientKey) bool {
 }
 
 // adopt gives an SA that has just been authenticated to its client, which may be a new one.
-func (e *Engine) adopt(sa *isakmpSA, key clientKey, identity string) {
+func (e *Engine) adopt(sa *isakmpSA, p *proof) {
+	key := p.client()
 	c := e.byKey[key]
 	rekey := c != nil
 	if !rekey {
-		c = e.newClient(key, identity)
+		c = e.newClient(key, p.name)
 	}
 	c.local, c.encapsulated, c.natHere = sa.local, sa.encapsulated, sa.peer.natHere
 	e.keepNAT(c)
 	c.vendorKind, c.ikeProposal = sa.peer.kind, sa.proposal.String()
 	c.sas = append(c.sas, sa)
 	sa.client = c
+	var connection ConnectionID
+	if sa.connection != nil {
+		connection = sa.connection.id
+	}
 	e.emit(Phase1Established{
-		Client: c.id, Local: sa.local, Remote: sa.remote, Encapsulated: sa.encapsulated,
-		Identity: c.identity, Proposal: c.ikeProposal, VendorKind: c.vendorKind, Rekey: rekey,
+		Client: c.id, Connection: connection, Local: sa.local, Remote: sa.remote, Encapsulated: sa.encapsulated,
+		Identity: c.identity, Proposal: c.ikeProposal, Method: sa.method, VendorKind: c.vendorKind, Rekey: rekey,
 	})
 	for _, old := range c.sas[:len(c.sas)-1] {
 		e.rearm(old) // dead peer detection is the newest SA's from now on

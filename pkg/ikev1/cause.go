@@ -37,6 +37,13 @@ const (
 	CauseInternal           Cause = "internal"
 )
 
+// The causes of phase 1 that we began.
+const (
+	CausePeerSilent   Cause = "peer_silent"
+	CausePeerRefuses  Cause = "peer_refuses" // or somebody in its name: nothing authenticates it
+	CauseMessage6Lost Cause = "message_6_lost"
+)
+
 // The causes of phase 2.
 const (
 	CauseNoESPProposal     Cause = "no_esp_proposal" // nothing in common
@@ -45,7 +52,8 @@ const (
 	CauseSelectors         Cause = "wrong_selectors" // the client wants to protect other traffic than L2TP
 	CauseInstall           Cause = "install"         // an SA could not be installed
 	CauseQuickMessage3Lost Cause = "quick_message_3_lost"
-	CauseNoQuickMode       Cause = "no_quick_mode" // the client stopped after phase 1
+	CauseQuickRefused      Cause = "quick_mode_refused" // the peer does not accept what we began
+	CauseNoQuickMode       Cause = "no_quick_mode"      // the client stopped after phase 1
 
 	// CauseSHA256Truncation is for the owner, who alone sees ESP: the client cuts HMAC-SHA2-256 off after 96 bits.
 	CauseSHA256Truncation Cause = "sha256_truncation"
@@ -136,6 +144,13 @@ var explanations = map[Cause]explanation{
 	CauseInternal: {"the server failed", always(
 		"look into the log of the daemon")},
 
+	CausePeerSilent: {"the peer does not answer", always(
+		"check the address, and that UDP ports 500 and 4500 reach {client} and back")},
+	CausePeerRefuses: {"the peer answered {detail}, not authenticated", always(
+		"compare the proposals and the way to authenticate with those of the peer")},
+	CauseMessage6Lost: {"the peer does not answer message 5", always(
+		"compare the pre-shared keys, or let the peer trust our certificate; UDP port 4500 has to pass if there is a NAT")},
+
 	CauseNoESPProposal: {"no phase 2 proposal in common", always(
 		"allow {proposal} in phase 2 (ike.esp_proposals), or change the settings of the client",
 		"the client offers only algorithms that are not supported: enable AES with SHA-1 or SHA-2 for ESP there")},
@@ -150,6 +165,8 @@ var explanations = map[Cause]explanation{
 		"the log of the daemon says what the kernel refused; l2tpctl doctor what it lacks")},
 	CauseQuickMessage3Lost: {"Quick Mode message 3 did not arrive", always(
 		"the client may have refused message 2: its own log says why")},
+	CauseQuickRefused: {"the peer did not accept our Quick Mode", always(
+		"compare the proposals for ESP and the ports with those of the peer")},
 	CauseNoQuickMode: {"the client began no Quick Mode after phase 1", always(
 		"the client may have refused the identity of this server in message 6: let it accept any (rightid=%any on Linux)")},
 

@@ -33,9 +33,19 @@ type child struct {
 	encapsulated  bool
 	proposal      Phase2Proposal
 	name          string
+	esn           bool
 	lifetime      time.Duration
+	lifetimeBytes uint64
 
 	in, out espKeys
+
+	// terms are what to ask for in a Quick Mode that replaces the child; initiator says that it is our turn to begin it, at
+	// rekeyAt. replaces is the child whose place this one takes, retired says that another has taken its own.
+	terms     quickTerms
+	initiator bool
+	rekeyAt   time.Time
+	replaces  *child
+	retired   bool
 
 	established, expires time.Time
 }
@@ -96,7 +106,7 @@ func (ch *child) sa(spi uint32, k espKeys) ChildSA {
 		Client: ch.client.id, Child: ch.id, SPI: spi,
 		Local: ch.local, Remote: ch.remote, Encapsulated: ch.encapsulated,
 		Encryption: ch.proposal.Encryption, Integrity: ch.proposal.Integrity,
-		EncryptionKey: k.encryption, IntegrityKey: k.integrity, Lifetime: ch.lifetime,
+		EncryptionKey: k.encryption, IntegrityKey: k.integrity, ESN: ch.esn, Lifetime: ch.lifetime, LifetimeBytes: ch.lifetimeBytes,
 	}
 }
 
@@ -106,7 +116,10 @@ func (e *Engine) installOutbound(ch *child) {
 	e.timers.set(&ch.client.wait.timer, time.Time{})
 	ch.out.asked, ch.out.lent = true, true
 	ch.expires = e.now.Add(ch.lifetime)
-	e.timers.set(&ch.timer, ch.expires)
+	if ch.initiator {
+		ch.rekeyAt = e.rekeyTime(ch.lifetime)
+	}
+	e.timers.set(&ch.timer, earliest(ch.rekeyAt, ch.expires))
 	e.act(pendingAction{kind: pendingOutbound, child: ch}, func(id ActionID) Action {
 		return InstallOutbound{ID: id, SA: ch.sa(ch.spiOut, ch.out)}
 	})
@@ -139,6 +152,10 @@ func (e *Engine) outboundInstalled(ch *child, err error) {
 		Client: c.id, Child: ch.id, Local: ch.local, Remote: ch.remote, Encapsulated: ch.encapsulated,
 		SPIIn: ch.spiIn, SPIOut: ch.spiOut, Proposal: ch.name, Rekey: others > 0,
 	})
+	if ch.replaces != nil {
+		e.retireChild(ch.replaces)
+		ch.replaces = nil
+	}
 	if others >= e.cfg.MaxChildren {
 		i := slices.IndexFunc(c.children, func(other *child) bool { return other != ch && other.state == childEstablished })
 		e.sendDeleteChild(c.children[i])
@@ -177,9 +194,14 @@ func (e *Engine) removeChild(ch *child, reason string, byPeer bool) {
 	})
 }
 
-// expire is the end of the child's life.
+// expire is the time to replace the child, or the end of its life.
 func (ch *child) expire(e *Engine) {
+	if e.now.Before(ch.expires) {
+		e.rekeyLater(ch)
+		e.rekeyChild(ch)
+		return
+	}
 	e.sendDeleteChild(ch)
-	e.removeChild(ch, "lifetime expired", false)
+	e.removeChild(ch, either(ch.retired, "replaced by a newer one", "lifetime expired"), false)
 	e.reap(ch.client, "lifetime of the last child expired")
 }

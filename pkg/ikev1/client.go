@@ -23,7 +23,8 @@ type client struct {
 
 	local        netip.AddrPort
 	encapsulated bool
-	natHere      bool // there is a NAT in front of us
+	natHere      bool        // there is a NAT in front of us
+	connection   *connection // if we called it
 	keepalive    timer
 	failures     limiter
 	failed       bool // a Quick Mode failed
@@ -84,6 +85,12 @@ func (e *Engine) reap(c *client, reason string) {
 	e.timers.set(&c.keepalive, time.Time{})
 	e.timers.set(&c.wait.timer, time.Time{})
 	delete(e.clients, c.id)
+	if c.connection != nil && c.connection.client == c {
+		for _, sa := range e.calls(c.connection) {
+			e.dropSA(sa, reason)
+		}
+		delete(e.connections, c.connection.id)
+	}
 	e.countClient(c.key, -1)
 	if e.byKey[c.key] == c {
 		delete(e.byKey, c.key)

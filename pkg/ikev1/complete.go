@@ -1,8 +1,8 @@
 package ikev1
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
@@ -13,6 +13,8 @@ type pendingKind uint8
 
 const (
 	pendingMainModeDH pendingKind = iota + 1
+	pendingVerification
+	pendingSignature
 	pendingQuickModeDH
 	pendingInbound
 	pendingOutbound
@@ -45,11 +47,12 @@ func (e *Engine) Complete(now time.Time, id ActionID, result Result) Output {
 		return Output{}
 	}
 	delete(e.pending, id)
+	failed := simpleError(result)
 	switch p.kind {
 	case pendingMainModeDH, pendingQuickModeDH:
 		r, ok := result.(DHResult)
 		if !ok {
-			r.Err = errResult
+			r.Err = cmp.Or(failed, errResult)
 		}
 		if p.kind == pendingMainModeDH {
 			e.mainModeComputed(p.sa, r)
@@ -57,23 +60,33 @@ func (e *Engine) Complete(now time.Time, id ActionID, result Result) Output {
 			e.quickModeComputed(p.quick, r)
 		}
 		keymat.Zero(r.Shared)
+	case pendingVerification:
+		r, ok := result.(VerifyResult)
+		if !ok {
+			r.Err = cmp.Or(failed, errResult)
+		}
+		e.verified(p.sa, r)
+	case pendingSignature:
+		r, ok := result.(SignResult)
+		if !ok {
+			r.Err = cmp.Or(failed, errResult)
+		}
+		e.signed(p.sa, r)
 	case pendingInbound:
-		e.inboundInstalled(p.quick, simpleError(result))
+		e.inboundInstalled(p.quick, failed)
 	case pendingOutbound:
-		e.outboundInstalled(p.child, simpleError(result))
+		e.outboundInstalled(p.child, failed)
 	case pendingRemoval:
 		// Nothing waits for it; the owner knows best what to do about a failure.
 	}
 	return e.take()
 }
 
+// simpleError returns the error of a SimpleResult.
 func simpleError(result Result) error {
 	r, ok := result.(SimpleResult)
 	if !ok {
 		return errResult
 	}
-	if r.Err != nil {
-		return fmt.Errorf("installing the SA: %w", r.Err)
-	}
-	return nil
+	return r.Err
 }

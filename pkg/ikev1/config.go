@@ -1,11 +1,13 @@
 package ikev1
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 )
 
 // Defaults of [Config].
@@ -22,18 +24,38 @@ const (
 	DefaultChildWait         = 60 * time.Second
 )
 
-// Config says what the engine accepts. Only PSK is required; the zero value of every other field is its default.
+// Config says what the engine accepts. At least one way to authenticate is required: PSK, GroupPSK, or Credentials and Trust. The
+// zero value of every other field is its default.
 type Config struct {
 	// PSK returns the pre-shared key for the pair of outer addresses, nil when there is none for this peer. IKEv1 Main Mode
 	// has to know the key before it learns the peer's identity (RFC 2409 section 5.4), so addresses are all there is.
 	PSK func(local, remote netip.Addr) []byte
 
-	// Phase1 and Phase2 are what is allowed, in the server's order of preference. nil: [DefaultPhase1], [DefaultPhase2].
+	// GroupPSK returns the pre-shared key of those who name themselves by this key ID in Aggressive Mode, nil for none. A nil
+	// function refuses Aggressive Mode. Whoever knows the name of a group gets from us what it takes to guess the key offline.
+	GroupPSK func(keyID []byte) []byte
+
+	// Credentials are our certificates, of which the client's choice of method takes the first that fits. Trust decides whose
+	// certificates of clients count. Signatures are refused unless both are set.
+	Credentials []*pki.Credential
+	Trust       *pki.Trust
+
+	// Phase1 and Phase2 are what is allowed, in the server's order of preference. nil: those of [Compatible].
 	Phase1 []Phase1Proposal
 	Phase2 []Phase2Proposal
 
-	// PFSGroups are the groups allowed when a client asks for perfect forward secrecy in Quick Mode. nil: the groups of Phase1.
+	// PFSGroups are the groups allowed when a client asks for perfect forward secrecy in Quick Mode. nil: those of [Compatible], and
+	// the groups of Phase1.
 	PFSGroups []dh.Group
+
+	// MaxLifetime and MaxChildLifetime are the longest lives of ISAKMP SAs and of children, whatever a client asks for: at most
+	// [MaxLifetime], which is the default of both.
+	MaxLifetime, MaxChildLifetime time.Duration
+
+	// ForceEncapsulation makes every client believe that it is behind a NAT, so that all ESP travels in UDP.
+	ForceEncapsulation bool
+
+	SHA256Truncation SHA256Truncation
 
 	// HalfOpenMax bounds handshakes that are not authenticated yet, HalfOpenPerAddr those of one IPv4 address or IPv6 /64,
 	// HalfOpenPerNetwork (zero: 4 times that) those of one IPv4 /24 or IPv6 /48. At a limit the oldest one that has not
@@ -66,13 +88,16 @@ type Config struct {
 // withDefaults returns a copy in which every field has a usable value.
 func (c Config) withDefaults() (Config, error) {
 	if c.PSK == nil {
-		return c, fmt.Errorf("ikev1: Config.PSK is nil: give a function that returns the pre-shared key of a peer")
+		if c.GroupPSK == nil && (len(c.Credentials) == 0 || c.Trust == nil) {
+			return c, errors.New("ikev1: no way to authenticate: set Config.PSK, Config.GroupPSK, or Config.Credentials and Config.Trust")
+		}
+		c.PSK = func(netip.Addr, netip.Addr) []byte { return nil }
 	}
 	if c.Phase1 == nil {
-		c.Phase1 = DefaultPhase1()
+		c.Phase1 = Compatible.Phase1()
 	}
 	if c.Phase2 == nil {
-		c.Phase2 = DefaultPhase2()
+		c.Phase2 = Compatible.Phase2()
 	}
 	for _, p := range c.Phase1 {
 		if err := p.validate(); err != nil {
@@ -85,6 +110,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	if c.PFSGroups == nil {
+		c.PFSGroups = Compatible.PFSGroups()
 		for _, p := range c.Phase1 {
 			c.PFSGroups = append(c.PFSGroups, p.Group)
 		}
@@ -94,6 +120,8 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("ikev1: PFS group %s is not supported", g)
 		}
 	}
+	c.MaxLifetime = min(defaulted(c.MaxLifetime, MaxLifetime), MaxLifetime)
+	c.MaxChildLifetime = min(defaulted(c.MaxChildLifetime, MaxLifetime), MaxLifetime)
 	c.HalfOpenMax = defaulted(c.HalfOpenMax, DefaultHalfOpenMax)
 	c.HalfOpenPerAddr = defaulted(c.HalfOpenPerAddr, DefaultHalfOpenPerAddr)
 	c.HalfOpenPerNetwork = defaulted(c.HalfOpenPerNetwork, 4*c.HalfOpenPerAddr)

@@ -13,7 +13,7 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
-// Engine is the responder. It is not safe for concurrent use: one goroutine, or one lock, owns it.
+// Engine is one end of many ISAKMP SAs: the responder of those who call, the initiator of its connections. It is not safe for concurrent use: one goroutine, or one lock, owns it.
 type Engine struct {
 	cfg  Config
 	rand io.Reader
@@ -33,17 +33,21 @@ type Engine struct {
 	perHost   map[netip.Prefix]int // clients
 	spis      map[uint32]*child
 	pending   map[ActionID]pendingAction
-	timers    timerHeap
-	answers   limiter // of failures in phase 1
-	failures  limiter // in phase 2
+
+	connections map[ConnectionID]*connection
+
+	timers   timerHeap
+	answers  limiter // of failures in phase 1
+	failures limiter // in phase 2
 
 	// refusing says that no handshake may begin, stopped that nothing else may either.
 	refusing, stopped bool
 
-	lastClient ClientID
-	lastChild  ChildID
-	lastAction ActionID
-	lastSA     uint64
+	lastConnection ConnectionID
+	lastClient     ClientID
+	lastChild      ChildID
+	lastAction     ActionID
+	lastSA         uint64
 }
 
 // cookies is the name of an ISAKMP SA.
@@ -78,6 +82,8 @@ func New(cfg Config, rand io.Reader) (*Engine, error) {
 		perHost:   make(map[netip.Prefix]int),
 		spis:      make(map[uint32]*child),
 		pending:   make(map[ActionID]pendingAction),
+
+		connections: make(map[ConnectionID]*connection),
 	}, nil
 }
 

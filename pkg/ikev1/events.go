@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 )
 
 // Event is a fact for the log, the audit trail and the metrics. Events carry no secrets.
@@ -15,6 +17,7 @@ type Event interface {
 // Phase1Established says that Main Mode authenticated the client.
 type Phase1Established struct {
 	Client        ClientID
+	Connection    ConnectionID // if we called
 	Local, Remote netip.AddrPort
 	Encapsulated  bool
 
@@ -23,6 +26,9 @@ type Phase1Established struct {
 
 	// Proposal is such as "aes256-sha256-modp2048".
 	Proposal string
+
+	// Method is how both sides authenticated.
+	Method pki.Method
 
 	// VendorKind is a guess from the vendor IDs and the shape of the offer, such as "windows" or "apple"; empty for none.
 	VendorKind string
@@ -33,6 +39,7 @@ type Phase1Established struct {
 
 // Phase1Failed says why a Main Mode did not come to an end, and what could be done about it.
 type Phase1Failed struct {
+	Connection    ConnectionID // if we called
 	Local, Remote netip.AddrPort
 
 	// Code is the cause for programs, Cause the same in words, and Hint the one thing that would cure it.
@@ -152,7 +159,7 @@ func (ClientGone) isEvent()        {}
 func (Dropped) isEvent()           {}
 
 func (e Phase1Established) String() string {
-	return fmt.Sprintf("client %d: phase 1 established with %s (%q), %s%s", e.Client, e.Remote, e.Identity, e.Proposal, either(e.Rekey, ", rekeyed", ""))
+	return fmt.Sprintf("client %d: phase 1 established with %s (%q), %s, %s%s", e.Client, e.Remote, e.Identity, e.Proposal, e.Method, either(e.Rekey, ", rekeyed", ""))
 }
 
 func (e Phase1Failed) String() string {

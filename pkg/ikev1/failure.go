@@ -1,14 +1,19 @@
 package ikev1
 
 import (
+	"cmp"
+	"errors"
 	"time"
 
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
 // refusePhase1 answers an offer of which nothing is allowed, and tells the operator.
-func (e *Engine) refusePhase1(d Datagram, h wire.Header, offer *wire.SA, vendorIDs [][]byte) {
-	explain := func() diagnosis { return explainPhase1(offer, e.cfg.Phase1, recognise(vendorIDs, offer).kind) }
+func (e *Engine) refusePhase1(d Datagram, h wire.Header, offer *wire.SA, methods []pki.Method, vendorIDs [][]byte) {
+	explain := func() diagnosis {
+		return explainPhase1(offer, e.cfg.Phase1, methods, recognise(vendorIDs, offer).kind)
+	}
 	if !e.failUnauthenticated(d, DropNoProposal, explain) {
 		return
 	}
@@ -45,20 +50,32 @@ func (e *Engine) failUnauthenticated(d Datagram, reason DropReason, explain func
 	if !e.answers.allow(e.now, time.Second, answersPerSec) {
 		return false
 	}
-	x := explain()
+	e.emit(explain().phase1Failed(d))
+	return true
+}
+
+// phase1Failed words the diagnosis for the peer of d.
+func (x diagnosis) phase1Failed(d Datagram) Phase1Failed {
 	x.facts.Client = d.Remote.Addr()
 	text, hint := x.cause.Explain(x.facts)
-	e.emit(Phase1Failed{
+	return Phase1Failed{
 		Local: d.Local, Remote: d.Remote, Code: x.cause, Cause: text, Hint: hint,
 		Identity: x.facts.Identity, VendorKind: x.facts.Kind, Offered: x.offered, Allowed: x.allowed,
-	})
-	return true
+	}
 }
 
 // failHandshake ends a Main Mode.
 func (e *Engine) failHandshake(sa *isakmpSA, reason DropReason, cause Cause, facts Facts) {
 	facts.Kind = sa.peer.kind
-	e.failUnauthenticated(Datagram{Local: sa.local, Remote: sa.remote}, reason, because(cause, facts))
+	d, explain := Datagram{Local: sa.local, Remote: sa.remote}, because(cause, facts)
+	if sa.initiator { // nobody can flood us with our own failures
+		e.drop(d, reason)
+		ev := explain().phase1Failed(d)
+		ev.Connection = sa.connection.id
+		e.emit(ev)
+	} else {
+		e.failUnauthenticated(d, reason, explain)
+	}
 	e.dropSA(sa, string(cause))
 }
 
@@ -72,6 +89,26 @@ func (e *Engine) failWaiting(sa *isakmpSA) {
 		cause = CausePort4500Blocked
 	}
 	e.failHandshake(sa, DropTimeout, cause, facts)
+}
+
+// signatureCauses are the causes of a signature that is not accepted.
+var signatureCauses = map[pki.Cause]Cause{
+	pki.Expired: CauseCertificateExpired, pki.NotYetValid: CauseCertificateFuture, pki.Untrusted: CauseUntrusted,
+	pki.Revoked: CauseCertificateRevoked, pki.RevocationUnknown: CauseRevocationUnknown, pki.UnknownIdentity: CauseUnknownIdentity,
+	pki.BadSignature: CauseBadSignature, pki.Malformed: CauseBadCertificate, pki.Limit: CauseBadCertificate,
+}
+
+// failSignature ends a Main Mode whose signature was not accepted.
+func (e *Engine) failSignature(sa *isakmpSA, err error) {
+	cause, facts := CauseInternal, Facts{Identity: sa.handshake.proof.name, Detail: err.Error()}
+	if refused, ok := errors.AsType[*pki.Error](err); ok {
+		cause = signatureCauses[refused.Cause]
+		if len(sa.handshake.proof.certificates) == 0 {
+			cause = CauseNoCertificate
+		}
+		facts.Identity, facts.Detail = cmp.Or(refused.Subject, facts.Identity), refused.Err.Error()
+	}
+	e.failHandshake(sa, DropAuthentication, cause, facts)
 }
 
 // refusedBehindNAT says whether the client is one that, as it comes from the factory, refuses a server behind a NAT.

@@ -17,6 +17,9 @@ func (e *Engine) handleInformational(d Datagram, h wire.Header) {
 		e.drop(d, DropUnknownSA)
 		return
 	case h.Flags&wire.FlagEncryption == 0:
+		if sa.initiator && sa.state != established {
+			sa.refused(d, h)
+		}
 		e.drop(d, DropUnencrypted)
 		return
 	case sa.state != established:
@@ -64,6 +67,7 @@ func (e *Engine) handleInformational(d Datagram, h wire.Header) {
 	if contact {
 		e.initialContact(sa)
 	}
+	e.peerRefuses(sa, notifications)
 	e.peerDeletes(sa, d, deletes)
 }
 
@@ -108,6 +112,20 @@ func (e *Engine) initialContact(sa *isakmpSA) {
 	for _, old := range slices.Clone(c.sas) {
 		if old != sa {
 			e.dropSA(old, reason)
+		}
+	}
+}
+
+// peerRefuses ends our Quick Modes in sa that wait for an answer, if the peer says that it will not have one.
+func (e *Engine) peerRefuses(sa *isakmpSA, notifications []wire.Notification) {
+	for _, n := range notifications {
+		if !n.Kind.IsError() {
+			continue
+		}
+		for _, q := range sa.quickModes() {
+			if q.state == quickAwaitMessage2 {
+				e.quickRefused(q, "the peer says "+n.Kind.String())
+			}
 		}
 	}
 }

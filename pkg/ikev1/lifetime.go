@@ -12,15 +12,26 @@ const (
 	lifeKilobytes = 2
 )
 
-// lifetimeReader reads the pairs of life type and life duration of one transform. A limit in kilobytes is taken note of and left to
-// the client, which is the one that rekeys.
-type lifetimeReader struct {
-	kind    uint64 // of the pair that is not complete yet, 0 for none
-	seconds time.Duration
+// life is how long an SA is to live.
+type life struct {
+	// time is what the offer says, or [defaultLifetime] if it says nothing.
+	time time.Duration
+
+	// bytes is the limit of traffic of an ESP SA, 0 for none. The client that set it rekeys when it is reached.
+	bytes uint64
+}
+
+// within returns the lifetime bounded by what we allow.
+func (l life) within(most time.Duration) time.Duration { return min(l.time, most) }
+
+// lifeReader reads the pairs of life type and life duration of one transform.
+type lifeReader struct {
+	kind  uint64 // of the pair that is not complete yet, 0 for none
+	given life
 }
 
 // lifeType takes the first half of a pair; false: not acceptable.
-func (r *lifetimeReader) lifeType(a wire.Attribute) bool {
+func (r *lifeReader) lifeType(a wire.Attribute) bool {
 	n, ok := a.Uint()
 	if !ok || r.kind != 0 || n != lifeSeconds && n != lifeKilobytes {
 		return false
@@ -31,28 +42,33 @@ func (r *lifetimeReader) lifeType(a wire.Attribute) bool {
 
 // duration takes the second half of a pair; false: not acceptable. Zero is how strongSwan says that it will not rekey, and
 // sets no limit.
-func (r *lifetimeReader) duration(a wire.Attribute) bool {
+func (r *lifeReader) duration(a wire.Attribute) bool {
 	n, ok := a.Uint()
-	if !ok || r.kind == 0 {
+	kind := r.kind
+	r.kind = 0
+	switch {
+	case !ok:
+		return false
+	case kind == lifeSeconds && r.given.time == 0:
+		r.given.time = time.Duration(min(n, maxSeconds)) * time.Second
+	case kind == lifeKilobytes && r.given.bytes == 0:
+		r.given.bytes = min(n, maxKilobytes) * 1000
+	default:
 		return false
 	}
-	if r.kind == lifeSeconds {
-		if r.seconds != 0 {
-			return false
-		}
-		r.seconds = time.Duration(min(n, uint64(MaxLifetime/time.Second))) * time.Second
-	}
-	r.kind = 0
 	return true
 }
 
-// result returns the life in seconds; false if a pair is incomplete.
-func (r *lifetimeReader) result() (time.Duration, bool) {
-	if r.kind != 0 {
-		return 0, false
+// Bounds of what is read, far above what is allowed, so that nothing overflows.
+const (
+	maxSeconds   = 1 << 32
+	maxKilobytes = 1 << 40
+)
+
+// result returns what was read; false if a pair is incomplete.
+func (r *lifeReader) result() (life, bool) {
+	if r.given.time == 0 {
+		r.given.time = defaultLifetime
 	}
-	if r.seconds == 0 {
-		return defaultLifetime, true
-	}
-	return r.seconds, true
+	return r.given, r.kind == 0
 }

@@ -16,21 +16,27 @@ const MaxLifetime = 24 * time.Hour
 // defaultLifetime is the life of an SA whose client named none (RFC 2407 section 4.5.4: 8 hours).
 const defaultLifetime = 8 * time.Hour
 
-// Phase1Proposal is one allowed combination of phase 1: AES-CBC, a hash (also used as HMAC prf), a group. Authentication is
-// by pre-shared key.
+// Phase1Proposal is one allowed combination of phase 1: a cipher in CBC mode, a hash (also used as HMAC prf), a group. How the
+// two sides authenticate is another matter: see [Config].
 type Phase1Proposal struct {
-	KeyBits int // 128, 192 or 256
+	Cipher  keymat.Cipher
+	KeyBits int // of AES: 128, 192 or 256; 0 of 3DES, whose keys have one length
 	Hash    keymat.Hash
 	Group   dh.Group
 }
 
-// String returns such as "aes256-sha256-modp2048".
+// String returns such as "aes256-sha256-modp2048" or "3des-sha1-modp1024".
 func (p Phase1Proposal) String() string {
-	return fmt.Sprintf("aes%d-%s-%s", p.KeyBits, p.Hash, p.Group)
+	return fmt.Sprintf("%s-%s-%s", cipherName(uint64(p.Cipher), uint64(p.KeyBits)), p.Hash, p.Group)
 }
 
 func (p Phase1Proposal) validate() error {
-	if !validKeyBits(p.KeyBits) {
+	switch {
+	case !p.Cipher.Supported():
+		return fmt.Errorf("cipher %d is not supported: use AES", p.Cipher)
+	case p.Cipher.KeyLen(p.KeyBits) == 0 && p.Cipher == keymat.TripleDES:
+		return errTripleDESBits
+	case p.Cipher.KeyLen(p.KeyBits) == 0:
 		return errKeyBits
 	}
 	if !p.Hash.Supported() {
@@ -42,26 +48,34 @@ func (p Phase1Proposal) validate() error {
 	return nil
 }
 
-// Encryption is a cipher of ESP. Its values are the ESP transform identifiers (RFC 3602, RFC 4106).
+// Encryption is a cipher of ESP. Its values are the ESP transform identifiers (RFC 2407 section 4.4.4, RFC 3602, RFC 4106).
 type Encryption uint8
 
-// The ciphers of ESP.
+// The ciphers of ESP. AES-GCM is named with the length of its ICV in octets.
 const (
-	AESCBC   Encryption = 12
-	AESGCM16 Encryption = 20
+	TripleDES Encryption = 3
+	AESCBC    Encryption = 12
+	AESGCM8   Encryption = 18
+	AESGCM12  Encryption = 19
+	AESGCM16  Encryption = 20
 )
+
+// AEAD says whether the cipher protects integrity by itself.
+func (e Encryption) AEAD() bool { return e == AESGCM8 || e == AESGCM12 || e == AESGCM16 }
 
 // Integrity is an integrity algorithm of ESP. Its values are those of the Authentication Algorithm attribute (RFC 2407
 // section 4.5, RFC 4868).
 type Integrity uint16
 
-// The integrity algorithms of ESP, named with the length of the ICV in bits; None belongs to AESGCM16 only.
+// The integrity algorithms of ESP, named with the length of the ICV in bits; None belongs to AES-GCM only. HMACSHA256_96 is what
+// Linux before 2.6.33 and old Android make of HMACSHA256_128: it has no number of its own on the wire.
 const (
 	None           Integrity = 0
 	HMACSHA1_96    Integrity = 2
 	HMACSHA256_128 Integrity = 5
 	HMACSHA384_192 Integrity = 6
 	HMACSHA512_256 Integrity = 7
+	HMACSHA256_96  Integrity = 0x105
 )
 
 // KeyLen returns the length of the key in octets, zero for None.
@@ -69,7 +83,7 @@ func (i Integrity) KeyLen() int {
 	switch i {
 	case HMACSHA1_96:
 		return 20
-	case HMACSHA256_128:
+	case HMACSHA256_128, HMACSHA256_96:
 		return 32
 	case HMACSHA384_192:
 		return 48
@@ -78,6 +92,9 @@ func (i Integrity) KeyLen() int {
 	}
 	return 0
 }
+
+// onWire returns the value of the Authentication Algorithm attribute.
+func (i Integrity) onWire() uint16 { return uint16(i) & 0xff }
 
 // String returns such as "sha256", empty for None.
 func (i Integrity) String() string {
@@ -88,6 +105,8 @@ func (i Integrity) String() string {
 		return "sha1"
 	case HMACSHA256_128:
 		return "sha256"
+	case HMACSHA256_96:
+		return "sha256_96"
 	case HMACSHA384_192:
 		return "sha384"
 	case HMACSHA512_256:
@@ -105,35 +124,47 @@ type Phase2Proposal struct {
 
 // String returns such as "aes256-sha1" or "aes128gcm16".
 func (p Phase2Proposal) String() string {
-	if p.Encryption == AESGCM16 {
-		return fmt.Sprintf("aes%dgcm16", p.KeyBits)
+	switch p.Encryption {
+	case TripleDES:
+		return "3des-" + p.Integrity.String()
+	case AESGCM8, AESGCM12, AESGCM16:
+		return fmt.Sprintf("aes%dgcm%d", p.KeyBits, p.icvLen())
 	}
 	return fmt.Sprintf("aes%d-%s", p.KeyBits, p.Integrity)
 }
 
+// icvLen returns the octets of the ICV of AES-GCM.
+func (p Phase2Proposal) icvLen() int { return 8 + 4*int(p.Encryption-AESGCM8) }
+
 // encryptionKeyLen returns the octets of key material for the cipher, with the salt of AES-GCM.
 func (p Phase2Proposal) encryptionKeyLen() int {
-	if p.Encryption == AESGCM16 {
+	switch {
+	case p.Encryption == TripleDES:
+		return 24
+	case p.Encryption.AEAD():
 		return p.KeyBits/8 + 4
 	}
 	return p.KeyBits / 8
 }
 
 func (p Phase2Proposal) validate() error {
-	if !validKeyBits(p.KeyBits) {
-		return errKeyBits
-	}
 	switch p.Encryption {
-	case AESCBC:
-		if p.Integrity.KeyLen() == 0 {
-			return errors.New("AES-CBC needs an integrity algorithm: use sha1, sha256, sha384 or sha512")
+	case TripleDES:
+		if p.KeyBits != 0 {
+			return errTripleDESBits
 		}
-	case AESGCM16:
-		if p.Integrity != None {
-			return errors.New("AES-GCM takes no integrity algorithm")
+	case AESCBC, AESGCM8, AESGCM12, AESGCM16:
+		if !validKeyBits(p.KeyBits) {
+			return errKeyBits
 		}
 	default:
-		return fmt.Errorf("cipher %d is not supported: use aes or aesgcm16", p.Encryption)
+		return fmt.Errorf("cipher %d is not supported: use aes or aesgcm", p.Encryption)
+	}
+	switch {
+	case p.Encryption.AEAD() && p.Integrity != None:
+		return errors.New("AES-GCM takes no integrity algorithm")
+	case !p.Encryption.AEAD() && (p.Integrity.KeyLen() == 0 || p.Integrity == HMACSHA256_96):
+		return errors.New("a cipher in CBC mode needs an integrity algorithm: use sha1, sha256, sha384 or sha512")
 	}
 	return nil
 }
@@ -149,43 +180,9 @@ func rank[T comparable](list []T) ranking[T] {
 	return r
 }
 
-var errKeyBits = errors.New("the AES key has to have 128, 192 or 256 bits")
+var (
+	errKeyBits       = errors.New("the AES key has to have 128, 192 or 256 bits")
+	errTripleDESBits = errors.New("3DES has keys of one length: leave it out")
+)
 
 func validKeyBits(n int) bool { return n == 128 || n == 192 || n == 256 }
-
-// DefaultPhase1 returns what is allowed in phase 1 by default: first what the clients of this world have in common with a
-// strict server, then every other combination of what is strong enough.
-func DefaultPhase1() []Phase1Proposal {
-	list := []Phase1Proposal{
-		{256, keymat.SHA256, dh.MODP2048},
-		{256, keymat.SHA1, dh.MODP2048},
-		{128, keymat.SHA256, dh.MODP3072},
-		{128, keymat.SHA256, dh.MODP2048},
-		{256, keymat.SHA1, dh.ECP384},
-		{128, keymat.SHA1, dh.ECP256},
-	}
-	for _, bits := range []int{256, 192, 128} {
-		for _, h := range []keymat.Hash{keymat.SHA256, keymat.SHA384, keymat.SHA512, keymat.SHA1} {
-			for _, g := range []dh.Group{dh.ECP384, dh.ECP256, dh.MODP2048, dh.MODP3072, dh.MODP4096} {
-				if p := (Phase1Proposal{bits, h, g}); !slices.Contains(list, p) {
-					list = append(list, p)
-				}
-			}
-		}
-	}
-	return list
-}
-
-// DefaultPhase2 returns what is allowed in phase 2 by default, in order of preference.
-func DefaultPhase2() []Phase2Proposal {
-	var list []Phase2Proposal
-	for _, bits := range []int{256, 192, 128} {
-		list = append(list, Phase2Proposal{AESGCM16, bits, None})
-	}
-	for _, bits := range []int{256, 192, 128} {
-		for _, i := range []Integrity{HMACSHA512_256, HMACSHA256_128, HMACSHA384_192, HMACSHA1_96} {
-			list = append(list, Phase2Proposal{AESCBC, bits, i})
-		}
-	}
-	return list
-}

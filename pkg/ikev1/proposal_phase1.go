@@ -5,28 +5,22 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
-)
-
-// Values of phase 1 attributes (RFC 2409 Appendix A).
-const (
-	cipherAES     = 7
-	authMethodPSK = 1
 )
 
 // phase1Offer is one transform of an offer, read.
 type phase1Offer struct {
 	proposal Phase1Proposal
-	lifetime time.Duration
+	method   pki.Method
+	life     life
 
 	cipher, keyBits, hash, auth, group uint64
 
-	// acceptable says that we know each attribute, and that it is AES with a pre-shared key; whether it is allowed is
-	// another question.
+	// acceptable says that we know each attribute; whether it is allowed is another question.
 	acceptable bool
 }
 
@@ -34,7 +28,7 @@ type phase1Offer struct {
 // unacceptable, and no other.
 func readPhase1(p wire.Proposal, t wire.Transform) phase1Offer {
 	var o phase1Offer
-	var life lifetimeReader
+	var life lifeReader
 	ok := p.Protocol == wire.ProtocolISAKMP && t.ID == wire.TransformKeyIKE
 	for _, a := range t.Attributes {
 		var field *uint64
@@ -63,17 +57,19 @@ func readPhase1(p wire.Proposal, t wire.Transform) phase1Offer {
 		ok = ok && valid && n <= 0xffff && *field == 0
 		*field = n
 	}
+	o.proposal = Phase1Proposal{
+		Cipher: keymat.Cipher(o.cipher), KeyBits: int(o.keyBits & 0xffff), Hash: keymat.Hash(o.hash), Group: dh.Group(o.group),
+	}
+	o.method = pki.Method(o.auth)
 	lifetime, complete := life.result()
-	o.lifetime = lifetime
-	o.proposal = Phase1Proposal{KeyBits: int(o.keyBits & 0xffff), Hash: keymat.Hash(o.hash), Group: dh.Group(o.group)}
-	o.acceptable = ok && complete && o.cipher == cipherAES && o.auth == authMethodPSK
+	o.life, o.acceptable = lifetime, ok && complete
 	return o
 }
 
 // String names the offer in the words of our configuration, as far as they go.
 func (o phase1Offer) String() string {
 	s := fmt.Sprintf("%s-%s-%s", cipherName(o.cipher, o.keyBits), hashName(o.hash), dh.Group(o.group&0xffff))
-	if o.auth != authMethodPSK {
+	if o.method != pki.PSK {
 		s += "-" + authMethodName(o.auth)
 	}
 	return s
@@ -82,13 +78,14 @@ func (o phase1Offer) String() string {
 // phase1Choice is what was chosen of an offer.
 type phase1Choice struct {
 	proposal Phase1Proposal
-	lifetime time.Duration
+	method   pki.Method
+	life     life
 	answer   *wire.SA
 }
 
-// choosePhase1 finds the first allowed proposal that is anywhere in the offer. The answer repeats the client's proposal and transform
+// choosePhase1 finds the first allowed proposal that is anywhere in the offer with one of methods. The answer repeats the client's proposal and transform
 // with their numbers and every attribute octet for octet (RFC 2408 section 4.2).
-func choosePhase1(allowed ranking[Phase1Proposal], offer *wire.SA) (phase1Choice, bool) {
+func choosePhase1(allowed ranking[Phase1Proposal], methods []pki.Method, offer *wire.SA) (phase1Choice, bool) {
 	var from wire.Proposal
 	var transform wire.Transform
 	var choice phase1Choice
@@ -96,9 +93,9 @@ func choosePhase1(allowed ranking[Phase1Proposal], offer *wire.SA) (phase1Choice
 	for _, p := range offer.Proposals {
 		for _, t := range p.Transforms {
 			o := readPhase1(p, t)
-			if n, ok := allowed[o.proposal]; ok && o.acceptable && n < best {
+			if n, ok := allowed[o.proposal]; ok && o.acceptable && n < best && slices.Contains(methods, o.method) {
 				best, from, transform = n, p, t
-				choice.proposal, choice.lifetime = o.proposal, o.lifetime
+				choice.proposal, choice.method, choice.life = o.proposal, o.method, o.life
 			}
 		}
 	}
@@ -118,7 +115,7 @@ func answerSA(offer *wire.SA, p wire.Proposal, spi []byte, t wire.Transform) *wi
 }
 
 // explainPhase1 says why an offer was refused.
-func explainPhase1(offer *wire.SA, allowed []Phase1Proposal, kind string) diagnosis {
+func explainPhase1(offer *wire.SA, allowed []Phase1Proposal, methods []pki.Method, kind string) diagnosis {
 	x := diagnosis{cause: CauseNoProposal, facts: Facts{Kind: kind}, allowed: names(allowed)}
 	var otherAuth, supported, weak string
 	for _, p := range offer.Proposals {
@@ -126,12 +123,12 @@ func explainPhase1(offer *wire.SA, allowed []Phase1Proposal, kind string) diagno
 			o := readPhase1(p, t)
 			x.offered = appendName(x.offered, o.String())
 			switch {
+			case !slices.Contains(methods, o.method):
+				otherAuth = cmp.Or(otherAuth, authMethodName(o.auth))
 			case o.acceptable && o.proposal.validate() == nil && o.proposal.weak():
 				weak = cmp.Or(weak, o.String())
 			case o.acceptable && o.proposal.validate() == nil:
 				supported = cmp.Or(supported, o.String())
-			case o.auth != authMethodPSK:
-				otherAuth = cmp.Or(otherAuth, authMethodName(o.auth))
 			}
 		}
 	}
@@ -179,7 +176,7 @@ func cipherName(cipher, keyBits uint64) string {
 		return "blowfish"
 	case 5:
 		return "3des"
-	case cipherAES:
+	case uint64(keymat.AES):
 		return fmt.Sprintf("aes%d", keyBits)
 	case 8:
 		return fmt.Sprintf("camellia%d", keyBits)
@@ -196,10 +193,14 @@ func hashName(hash uint64) string {
 
 func authMethodName(method uint64) string {
 	switch method {
+	case uint64(pki.PSK):
+		return "pre-shared key"
 	case 2:
 		return "dss signature"
-	case 3:
+	case uint64(pki.RSASignature):
 		return "rsa signature"
+	case uint64(pki.ECDSA256), uint64(pki.ECDSA384), uint64(pki.ECDSA521):
+		return pki.Method(method).String() + " signature"
 	case 4, 5:
 		return "rsa encryption"
 	case 65001:

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
@@ -18,18 +17,22 @@ const (
 	modeUDPTransportDraft = 61444
 )
 
+// extendedSequence asks for sequence numbers of 64 bits (RFC 4304).
+const extendedSequence = 1
+
 // minSPI is the smallest SPI that is not reserved (RFC 4303 section 2.1).
 const minSPI = 256
 
 // phase2Offer is one transform of an offer, read.
 type phase2Offer struct {
 	proposal Phase2Proposal
-	lifetime time.Duration
+	life     life
+	esn      bool
 	spi      uint32
 
-	protocol                        wire.Protocol
-	cipher                          uint8
-	keyBits, integrity, mode, group uint64
+	protocol                             wire.Protocol
+	cipher                               uint8
+	keyBits, integrity, mode, group, seq uint64
 
 	// acceptable says that it is ESP and that we know each attribute; whether it is allowed is another question.
 	acceptable bool
@@ -38,7 +41,7 @@ type phase2Offer struct {
 // readPhase2 reads a transform by the same rules as readPhase1.
 func readPhase2(p wire.Proposal, t wire.Transform) phase2Offer {
 	o := phase2Offer{protocol: p.Protocol, cipher: t.ID}
-	var life lifetimeReader
+	var life lifeReader
 	ok := p.Protocol == wire.ProtocolESP && len(p.SPI) == 4
 	if ok {
 		o.spi = binary.BigEndian.Uint32(p.SPI)
@@ -55,6 +58,8 @@ func readPhase2(p wire.Proposal, t wire.Transform) phase2Offer {
 			field = &o.mode
 		case wire.AttrSAGroup:
 			field = &o.group
+		case wire.AttrSAExtendedSequence:
+			field = &o.seq
 		case wire.AttrSALifeType:
 			ok = life.lifeType(a) && ok
 			continue
@@ -69,13 +74,13 @@ func readPhase2(p wire.Proposal, t wire.Transform) phase2Offer {
 		ok = ok && valid && n != 0 && n <= 0xffff && *field == 0
 		*field = n
 	}
-	lifetime, complete := life.result()
-	o.lifetime = lifetime
+	o.esn = o.seq == extendedSequence
 	o.proposal = Phase2Proposal{Encryption: Encryption(o.cipher), KeyBits: int(o.keyBits & 0xffff), Integrity: Integrity(o.integrity)}
 	if o.proposal.Encryption == AESCBC && o.keyBits == 0 {
 		o.proposal.KeyBits = 128 // RFC 3602 section 5.3: the default
 	}
-	o.acceptable = ok && complete
+	lifetime, complete := life.result()
+	o.life, o.acceptable = lifetime, ok && complete && (o.seq == 0 || o.esn)
 	return o
 }
 
@@ -86,13 +91,16 @@ func (o phase2Offer) String() string {
 	}
 	var s string
 	switch o.cipher {
-	case uint8(AESCBC), uint8(AESGCM16):
+	case uint8(TripleDES), uint8(AESCBC), uint8(AESGCM8), uint8(AESGCM12), uint8(AESGCM16):
 		s = Phase2Proposal{Encryption(o.cipher), o.proposal.KeyBits, Integrity(o.integrity & 0xffff)}.String()
 	default:
 		s = fmt.Sprintf("%s-%s", espName(o.cipher), integrityName(o.integrity))
 	}
 	if o.group != 0 {
 		s += "-" + dh.Group(o.group&0xffff).String()
+	}
+	if o.esn {
+		s += "-esn"
 	}
 	return s
 }
@@ -108,6 +116,7 @@ type phase2Terms struct {
 	encapsulated bool
 	groups       []dh.Group // allowed for PFS
 	keLen        int        // octets of the client's public value, 0 if it sent none
+	sha256       sha256Use
 }
 
 // pfs says whether group and public value go together and are allowed.
@@ -130,13 +139,19 @@ type phase2Choice struct {
 func choosePhase2(allowed ranking[Phase2Proposal], offer *wire.SA, terms phase2Terms) (phase2Choice, bool) {
 	var choice phase2Choice
 	best := math.MaxInt
+	truncated := terms.sha256.truncated(offer)
 	for _, p := range offer.Proposals {
 		if bundled(offer, p.Number) {
 			continue
 		}
 		for _, t := range p.Transforms {
 			o := readPhase2(p, t)
-			if n, ok := allowed[o.proposal]; ok && n < best && o.acceptable && o.fits(terms.encapsulated) && terms.pfs(o) {
+			n, ok := allowed[o.proposal]
+			if o.proposal.Integrity == HMACSHA256_128 && truncated {
+				ok = ok && terms.sha256.allowed
+				o.proposal.Integrity = HMACSHA256_96
+			}
+			if ok && n < best && o.acceptable && o.fits(terms.encapsulated) && terms.pfs(o) {
 				best, choice = n, phase2Choice{o, p, t}
 			}
 		}
@@ -205,18 +220,12 @@ func espName(id uint8) string {
 	switch id {
 	case 2:
 		return "des"
-	case 3:
-		return "3des"
 	case 7:
 		return "blowfish"
 	case 11:
 		return "null"
 	case 13:
 		return "aesctr"
-	case 18:
-		return "aesgcm8"
-	case 19:
-		return "aesgcm12"
 	}
 	return fmt.Sprintf("esp%d", id)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
@@ -13,11 +14,23 @@ import (
 type saState uint8
 
 const (
+	// A Main Mode that the peer began.
 	awaitMessage3 saState = iota + 1 // message 2 was sent
-	awaitDH                          // message 3 came, its Diffie-Hellman is being computed
 	awaitMessage5                    // message 4 was sent
-	established                      // message 6 was sent
-	dead                             // removed; only pending actions still point here
+
+	// One that we began.
+	awaitMessage2
+	awaitPublic // our public value is being computed
+	awaitMessage4
+	awaitMessage6
+
+	// Either.
+	awaitDH           // the secret is being computed
+	awaitVerification // the peer's signature is being checked
+	awaitSignature    // ours is being made
+
+	established // both sides are authentic
+	dead        // removed; only pending actions still point here
 )
 
 // isakmpSA is an ISAKMP SA, or a Main Mode on the way to one.
@@ -34,9 +47,12 @@ type isakmpSA struct {
 	initiation initiation
 	halfOpen   halfOpenEntry
 
-	proposal Phase1Proposal
-	lifetime time.Duration
-	peer     peerFeatures
+	initiator  bool        // we are
+	connection *connection // that we began it for, nil if we did not
+	method     pki.Method
+	proposal   Phase1Proposal
+	lifetime   time.Duration
+	peer       peerFeatures
 
 	handshake *handshake // nil once established
 	cache     exchangeCache
@@ -50,7 +66,12 @@ type isakmpSA struct {
 	// The rest belongs to an established SA.
 	client  *client
 	expires time.Time
-	quick   map[uint32]*quickMode
+
+	// replaceAt is when we begin a Main Mode that replaces it, zero for never; retired says that one has.
+	replaceAt time.Time
+	retired   bool
+
+	quick map[uint32]*quickMode
 	*memory
 }
 
@@ -91,6 +112,9 @@ func (e *Engine) newSA(d Datagram, initiator wire.Cookie) (*isakmpSA, error) {
 // NATs rebind.
 func (e *Engine) find(d Datagram, h wire.Header) *isakmpSA {
 	sa := e.sas[cookies{h.InitiatorCookie, h.ResponderCookie}]
+	if sa == nil {
+		sa = e.sas[cookies{i: h.InitiatorCookie}] // one of ours, before the peer has named its cookie
+	}
 	if sa == nil || sa.local.Addr() != d.Local.Addr() || sa.remote.Addr() != d.Remote.Addr() {
 		return nil
 	}
@@ -104,7 +128,7 @@ func (e *Engine) dropSA(sa *isakmpSA, reason string) {
 		return
 	}
 	// A Diffie-Hellman that is being computed still uses the secret; it is destroyed when the result comes.
-	if sa.handshake != nil && sa.state != awaitDH {
+	if sa.handshake != nil && sa.state != awaitDH && sa.state != awaitPublic {
 		sa.handshake.destroy()
 	}
 	sa.state = dead
@@ -119,6 +143,9 @@ func (e *Engine) dropSA(sa *isakmpSA, reason string) {
 	}
 	sa.keys.Zero()
 	keymat.Zero(sa.iv)
+	if conn := sa.connection; conn != nil && conn.client == nil {
+		delete(e.connections, conn.id) // it was the first attempt
+	}
 	if sa.client != nil {
 		sa.client.removeSA(sa)
 		e.rearmNewest(sa.client)
@@ -129,14 +156,20 @@ func (e *Engine) dropSA(sa *isakmpSA, reason string) {
 // expire is the end of a handshake, of the life of an SA, or the time for dead peer detection.
 func (sa *isakmpSA) expire(e *Engine) {
 	switch {
+	case sa.state != established && sa.initiator:
+		e.callAgain(sa)
 	case sa.state != established:
 		if sa.state == awaitMessage5 && sa.handshake.message5Bad == 0 {
 			e.failWaiting(sa)
 			return
 		}
 		e.dropSA(sa, "handshake timed out")
+	case !e.now.Before(sa.expires) && sa.retired:
+		e.deleteSA(sa, "replaced by a newer one")
 	case !e.now.Before(sa.expires):
 		e.dropSA(sa, "ISAKMP SA expired")
+	case !sa.replaceAt.IsZero() && !e.now.Before(sa.replaceAt):
+		e.reauthenticate(sa)
 	default:
 		e.checkPeer(sa)
 	}
@@ -145,7 +178,7 @@ func (sa *isakmpSA) expire(e *Engine) {
 // rearm sets the timer of an established SA.
 func (e *Engine) rearm(sa *isakmpSA) {
 	if sa.state == established {
-		e.timers.set(&sa.timer, earliest(sa.expires, e.dpdDeadline(sa)))
+		e.timers.set(&sa.timer, earliest(sa.expires, sa.replaceAt, e.dpdDeadline(sa)))
 	}
 }
 

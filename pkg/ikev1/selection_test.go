@@ -9,8 +9,12 @@ import (
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
+
+// psk is the only method of most tests.
+var psk = []pki.Method{pki.PSK}
 
 // suite is one phase 1 transform in short: cipher (7 AES, 5 3DES), key bits, hash (1 MD5), group.
 type suite struct{ cipher, bits, hash, group uint16 }
@@ -26,7 +30,7 @@ func offer1(first uint8, suites ...suite) *wire.SA {
 		}
 		t.Attributes = append(t.Attributes,
 			wire.ShortAttribute(wire.AttrHash, s.hash), wire.ShortAttribute(wire.AttrGroup, s.group),
-			wire.ShortAttribute(wire.AttrAuthMethod, authMethodPSK),
+			wire.ShortAttribute(wire.AttrAuthMethod, uint16(pki.PSK)),
 			wire.ShortAttribute(wire.AttrLifeType, lifeSeconds), wire.LongAttribute(wire.AttrLifeDuration, 28800))
 		p.Transforms = append(p.Transforms, t)
 	}
@@ -49,7 +53,7 @@ var (
 )
 
 func TestPhase1Selection(t *testing.T) {
-	withGroup2 := append(DefaultPhase1(), Phase1Proposal{256, keymat.SHA256, dh.MODP1024})
+	withGroup2 := append(Compatible.Phase1(), Phase1Proposal{keymat.AES, 256, keymat.SHA256, dh.MODP1024})
 	for _, c := range []struct {
 		name    string
 		allowed []Phase1Proposal
@@ -57,15 +61,15 @@ func TestPhase1Selection(t *testing.T) {
 		want    string
 		number  uint8
 	}{
-		{"Windows", DefaultPhase1(), offer1(1, windowsPhase1...), "aes256-sha1-modp2048", 3},
-		{"Apple", DefaultPhase1(), offer1(1, applePhase1...), "aes256-sha256-modp2048", 1},
-		{"NetworkManager with strongSwan", DefaultPhase1(), offer1(1, networkManagerPhase1...), "aes256-sha256-modp2048", 1},
-		{"ChromeOS", DefaultPhase1(), offer1(1, chromeOSPhase1...), "aes128-sha256-modp3072", 1},
+		{"Windows", Compatible.Phase1(), offer1(1, windowsPhase1...), "aes256-sha1-modp2048", 3},
+		{"Apple", Compatible.Phase1(), offer1(1, applePhase1...), "aes256-sha256-modp2048", 1},
+		{"NetworkManager with strongSwan", Compatible.Phase1(), offer1(1, networkManagerPhase1...), "aes256-sha256-modp2048", 1},
+		{"ChromeOS", Compatible.Phase1(), offer1(1, chromeOSPhase1...), "aes128-sha256-modp3072", 1},
 		{"Android with group 2 allowed", withGroup2, offer1(1, androidPhase1...), "aes256-sha256-modp1024", 2},
-		{"pluto counts from 0", DefaultPhase1(), offer1(0, windowsPhase1...), "aes256-sha1-modp2048", 2},
-		{"server's preference", []Phase1Proposal{{128, keymat.SHA1, dh.ECP256}, {256, keymat.SHA1, dh.MODP2048}}, offer1(1, windowsPhase1...), "aes128-sha1-ecp256", 2},
+		{"pluto counts from 0", Compatible.Phase1(), offer1(0, windowsPhase1...), "aes256-sha1-modp2048", 2},
+		{"server's preference", []Phase1Proposal{{keymat.AES, 128, keymat.SHA1, dh.ECP256}, {keymat.AES, 256, keymat.SHA1, dh.MODP2048}}, offer1(1, windowsPhase1...), "aes128-sha1-ecp256", 2},
 	} {
-		choice, ok := choosePhase1(rank(c.allowed), c.offer)
+		choice, ok := choosePhase1(rank(c.allowed), psk, c.offer)
 		if !ok {
 			t.Errorf("%s: nothing chosen, want %s", c.name, c.want)
 			continue
@@ -74,8 +78,8 @@ func TestPhase1Selection(t *testing.T) {
 		if got := choice.proposal.String(); got != c.want || answer.Transforms[0].Number != c.number || answer.Number != c.offer.Proposals[0].Number {
 			t.Errorf("%s: %s as transform %d, want %s as %d", c.name, got, answer.Transforms[0].Number, c.want, c.number)
 		}
-		if choice.lifetime != 8*time.Hour {
-			t.Errorf("%s: lifetime %v", c.name, choice.lifetime)
+		if choice.life.time != 8*time.Hour {
+			t.Errorf("%s: lifetime %v", c.name, choice.life.time)
 		}
 		if offered, chosen := c.offer.AppendBody(nil), choice.answer.AppendBody(nil); !bytes.Contains(offered, chosen[len(chosen)-28:]) {
 			t.Errorf("%s: the attributes are not those of the offer", c.name)
@@ -97,12 +101,12 @@ func TestPhase1Refused(t *testing.T) {
 		{"old client", CauseLegacyProposal, "set ike.profile to legacy", "aes256-sha384-modp1024", offer1(1, androidPhase1...), ""},
 		{"old router", CauseNoProposal, "enable AES", "3des-md5-modp1024", offer1(1, suite{5, 0, 1, 2}), ""},
 		{"certificate", CauseAuthMethod, "pre-shared key", "aes256-sha256-modp2048-rsa signature", auth, ""},
-		{"strong, but not allowed", CauseNoProposal, "allow aes256-sha256-ecp521 in phase 1", "aes256-sha256-ecp521", offer1(1, suite{7, 256, 4, 2}, suite{7, 256, 4, 21}), ""},
+		{"strong, but not allowed", CauseNoProposal, "allow aes256-sha256-modp8192 in phase 1", "aes256-sha256-modp8192", offer1(1, suite{7, 256, 4, 2}, suite{7, 256, 4, 18}), ""},
 	} {
-		if choice, ok := choosePhase1(rank(DefaultPhase1()), c.offer); ok {
+		if choice, ok := choosePhase1(rank(Compatible.Phase1()), psk, c.offer); ok {
 			t.Errorf("%s: %s was chosen", c.name, choice.proposal)
 		}
-		x := explainPhase1(c.offer, DefaultPhase1(), recognise([][]byte{[]byte(c.vendorID)}, c.offer).kind)
+		x := explainPhase1(c.offer, Compatible.Phase1(), psk, recognise([][]byte{[]byte(c.vendorID)}, c.offer).kind)
 		_, hint := x.cause.Explain(x.facts)
 		if x.cause != c.cause || !strings.Contains(hint, c.hint) || !slices.Contains(x.offered, c.offered) || !slices.Contains(x.allowed, "aes256-sha256-modp2048") {
 			t.Errorf("%s: %+v", c.name, x)
@@ -146,7 +150,7 @@ func TestPhase1Attributes(t *testing.T) {
 		offer := offer1(1, suite{7, 256, 4, 14}, suite{7, 256, 4, 14})
 		first := &offer.Proposals[0].Transforms[0]
 		first.Attributes = c.change(first.Attributes)
-		choice, ok := choosePhase1(rank(DefaultPhase1()), offer)
+		choice, ok := choosePhase1(rank(Compatible.Phase1()), psk, offer)
 		if !ok || choice.answer.Proposals[0].Transforms[0].Number != c.want {
 			t.Errorf("%s: chosen %v %+v, want transform %d", c.name, ok, choice.answer, c.want)
 		}
@@ -155,15 +159,17 @@ func TestPhase1Attributes(t *testing.T) {
 
 // TestPhase1AllowList tries every small value of every attribute: only what is allowed passes.
 func TestPhase1AllowList(t *testing.T) {
-	allowed := DefaultPhase1()
-	for cipher := range uint16(12) {
-		for _, bits := range []uint16{0, 1, 64, 128, 192, 256, 512, 65535} {
-			for hash := range uint16(10) {
-				for group := range uint16(33) {
-					choice, ok := choosePhase1(rank(allowed), offer1(1, suite{cipher, bits, hash, group}))
-					want := cipher == cipherAES && slices.Contains(allowed, Phase1Proposal{int(bits), keymat.Hash(hash), dh.Group(group)})
-					if ok != want {
-						t.Errorf("cipher %d, %d bits, hash %d, group %d: chosen %v: %+v", cipher, bits, hash, group, ok, choice.proposal)
+	for _, profile := range []Profile{Modern, Compatible, Legacy} {
+		allowed := profile.Phase1()
+		for cipher := range uint16(12) {
+			for _, bits := range []uint16{0, 1, 64, 128, 192, 256, 512, 65535} {
+				for hash := range uint16(10) {
+					for group := range uint16(33) {
+						choice, ok := choosePhase1(rank(allowed), psk, offer1(1, suite{cipher, bits, hash, group}))
+						want := slices.Contains(allowed, Phase1Proposal{keymat.Cipher(cipher), int(bits), keymat.Hash(hash), dh.Group(group)})
+						if ok != want {
+							t.Errorf("cipher %d, %d bits, hash %d, group %d: chosen %v: %+v", cipher, bits, hash, group, ok, choice.proposal)
+						}
 					}
 				}
 			}
@@ -226,7 +232,9 @@ func TestPhase2Selection(t *testing.T) {
 	shortSPI := offer2(false, 2, 0, windowsPhase2...)
 	shortSPI.Proposals[0].SPI = []byte{1, 2}
 	esn := offer2(false, 2, 0, esp{12, 256, 2}, esp{12, 128, 2})
-	esn.Proposals[0].Transforms[0].Attributes = append(esn.Proposals[0].Transforms[0].Attributes, wire.ShortAttribute(11, 1))
+	esn.Proposals[0].Transforms[0].Attributes = append(esn.Proposals[0].Transforms[0].Attributes, wire.ShortAttribute(wire.AttrSAExtendedSequence, 1))
+	otherESN := offer2(false, 2, 0, esp{12, 256, 2}, esp{12, 128, 2})
+	otherESN.Proposals[0].Transforms[0].Attributes = append(otherESN.Proposals[0].Transforms[0].Attributes, wire.ShortAttribute(wire.AttrSAExtendedSequence, 2))
 	for _, c := range []struct {
 		name  string
 		offer *wire.SA
@@ -262,17 +270,18 @@ func TestPhase2Selection(t *testing.T) {
 		{"a bundle first", bundle, plain, ""},
 		{"a reserved SPI", spi, plain, ""},
 		{"an SPI of 2 octets", shortSPI, plain, ""},
-		{"extended sequence numbers first", esn, plain, "aes128-sha1"},
+		{"extended sequence numbers", esn, plain, "aes256-sha1-esn"},
+		{"another value for sequence numbers", otherESN, plain, "aes128-sha1"},
 	} {
-		choice, ok := choosePhase2(rank(DefaultPhase2()), c.offer, c.terms)
+		choice, ok := choosePhase2(rank(Compatible.Phase2()), c.offer, c.terms)
 		switch {
 		case ok != (c.want != ""):
 			t.Errorf("%s: chosen %v: %s, want %q", c.name, ok, choice, c.want)
-		case ok && (choice.String() != c.want || choice.lifetime != time.Hour || choice.spi != 0x09080706):
-			t.Errorf("%s: %s for %v, want %s", c.name, choice, choice.lifetime, c.want)
+		case ok && (choice.String() != c.want || choice.life.time != time.Hour || choice.spi != 0x09080706):
+			t.Errorf("%s: %s for %v, want %s", c.name, choice, choice.life.time, c.want)
 		}
 		if !ok {
-			x := explainPhase2(c.offer, DefaultPhase2(), c.terms)
+			x := explainPhase2(c.offer, Compatible.Phase2(), c.terms)
 			if text, hint := x.cause.Explain(x.facts); hint == "" || len(x.offered) == 0 || strings.Contains(text+hint, "{") {
 				t.Errorf("%s: explained as %+v: %s; %s", c.name, x, text, hint)
 			}

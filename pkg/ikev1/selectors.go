@@ -10,6 +10,7 @@ import (
 const (
 	protocolUDP = 17
 	portL2TP    = 1701
+	portNATT    = 4500
 )
 
 // selectors checks the identities of Quick Mode message 1: what traffic the client wants to protect. It returns the payloads to

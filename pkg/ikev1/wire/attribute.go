@@ -24,6 +24,8 @@ const (
 	AttrEncapsulation  uint16 = 4
 	AttrAuthAlgorithm  uint16 = 5
 	AttrSAKeyLength    uint16 = 6
+
+	AttrSAExtendedSequence uint16 = 11 // RFC 4304
 )
 
 // Attribute is a data attribute (RFC 2408 section 3.3). Whether it has the short form (TV) or the long one (TLV) is kept, so

@@ -1,0 +1,172 @@
+package ikev1
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
+)
+
+// ConnectionID names one [Connection] that was begun. It is never used again; zero is none.
+type ConnectionID uint64
+
+// Connection is a peer that the engine calls: it is the initiator then, and rekeys both phases in time. Only Local and Remote are
+// required; the zero value of every other field is its default.
+type Connection struct {
+	// Local and Remote are the addresses with the ports to begin on, usually 500. The ports become 4500 if there is a NAT.
+	Local, Remote netip.AddrPort
+
+	// Method is how both sides authenticate, by default with the pre-shared key that [Config.PSK] has for the addresses.
+	Method pki.Method
+
+	// Phase1 and Phase2 are what is offered, most wanted first. nil: the beginnings of the lists of [Config].
+	Phase1 []Phase1Proposal
+	Phase2 []Phase2Proposal
+
+	// PFS is the group of perfect forward secrecy, 0 for none.
+	PFS dh.Group
+
+	// ESN asks for sequence numbers of 64 bits in ESP.
+	ESN bool
+
+	// Lifetime and ChildLifetime are offered, the longest that Config allows by default. LifetimeBytes limits the traffic of a
+	// child, 0 for not at all: see [Engine.Expired].
+	Lifetime, ChildLifetime time.Duration
+	LifetimeBytes           uint64
+
+	// LocalPort and RemotePort are the UDP ports whose traffic is protected. 0: 1701.
+	LocalPort, RemotePort uint16
+}
+
+// maxOffered bounds the proposals of one offer.
+const maxOffered = 16
+
+// connection is a Connection that was begun.
+type connection struct {
+	Connection
+	id     ConnectionID
+	client *client // nil before the first Main Mode is done
+}
+
+// Connect calls a peer. What becomes of it comes as events: [Phase1Established] and [Phase1Failed] with this ID, then the same as
+// for clients that call us. When the client is gone, or the first Main Mode has failed, the connection is over. The error says which
+// part of c cannot be used.
+func (e *Engine) Connect(now time.Time, c Connection) (ConnectionID, Output, error) {
+	e.now = now
+	c, err := e.connectionDefaults(c)
+	if err != nil {
+		return 0, Output{}, fmt.Errorf("ikev1: connecting to %s: %w", c.Remote, err)
+	}
+	e.lastConnection++
+	conn := &connection{Connection: c, id: e.lastConnection}
+	e.connections[conn.id] = conn
+	if err := e.mainMode(conn, c.Local, c.Remote, false); err != nil {
+		delete(e.connections, conn.id)
+		return 0, e.take(), fmt.Errorf("ikev1: connecting to %s: %w", c.Remote, err)
+	}
+	return conn.id, e.take(), nil
+}
+
+// Disconnect ends a connection, and tells the peer. An unknown id is no error.
+func (e *Engine) Disconnect(now time.Time, id ConnectionID, reason string) Output {
+	e.now = now
+	conn := e.connections[id]
+	if conn == nil {
+		return e.take()
+	}
+	for _, sa := range e.calls(conn) {
+		e.dropSA(sa, reason)
+	}
+	if conn.client != nil {
+		e.closeClient(conn.client, reason, true)
+	}
+	delete(e.connections, id)
+	return e.take()
+}
+
+// calls returns the Main Modes of a connection that are under way.
+func (e *Engine) calls(conn *connection) []*isakmpSA {
+	var list []*isakmpSA
+	for _, sa := range e.sas {
+		if sa.connection == conn && sa.state != established {
+			list = append(list, sa)
+		}
+	}
+	return list
+}
+
+func (e *Engine) connectionDefaults(c Connection) (Connection, error) {
+	c.Local, c.Remote = unmapped(c.Local), unmapped(c.Remote)
+	if c.Method == 0 {
+		c.Method = pki.PSK
+	}
+	if c.Phase1 == nil {
+		c.Phase1 = e.cfg.Phase1[:min(len(e.cfg.Phase1), maxOffered)]
+	}
+	if c.Phase2 == nil {
+		c.Phase2 = e.cfg.Phase2[:min(len(e.cfg.Phase2), maxOffered)]
+	}
+	c.Lifetime = min(defaulted(c.Lifetime, e.cfg.MaxLifetime), e.cfg.MaxLifetime)
+	c.ChildLifetime = min(defaulted(c.ChildLifetime, e.cfg.MaxChildLifetime), e.cfg.MaxChildLifetime)
+	if c.LocalPort == 0 {
+		c.LocalPort = portL2TP
+	}
+	if c.RemotePort == 0 {
+		c.RemotePort = portL2TP
+	}
+	switch {
+	case e.refusing:
+		return c, errors.New("the engine is about to end")
+	case !c.Local.IsValid() || !c.Remote.IsValid() || c.Local.Addr().Is4() != c.Remote.Addr().Is4():
+		return c, fmt.Errorf("%s and %s are no pair of addresses", c.Local, c.Remote)
+	case c.Method == pki.PSK && len(e.cfg.PSK(c.Local.Addr(), c.Remote.Addr())) == 0:
+		return c, errors.New("there is no pre-shared key for this peer")
+	case c.Method != pki.PSK && (e.credential(c.Method) == nil || e.cfg.Trust == nil):
+		return c, fmt.Errorf("there is no certificate of ours for the method %s, or nobody to trust", c.Method)
+	case len(c.Phase1) == 0 || len(c.Phase1) > maxOffered || len(c.Phase2) == 0 || len(c.Phase2) > maxOffered:
+		return c, fmt.Errorf("offer 1 to %d proposals in each phase", maxOffered)
+	case c.PFS != 0 && !dh.Supported(c.PFS):
+		return c, fmt.Errorf("PFS group %s is not supported", c.PFS)
+	}
+	for _, p := range c.Phase1 {
+		if err := p.validate(); err != nil {
+			return c, fmt.Errorf("phase 1 proposal %s: %w", p, err)
+		}
+	}
+	for _, p := range c.Phase2 {
+		if err := p.validate(); err != nil {
+			return c, fmt.Errorf("phase 2 proposal %s: %w", p, err)
+		}
+	}
+	return c, nil
+}
+
+// offer1 returns what a connection offers in phase 1.
+func (c *connection) offer1() *wire.SA {
+	p := wire.Proposal{Number: 1, Protocol: wire.ProtocolISAKMP}
+	for i, allowed := range c.Phase1 {
+		t := wire.Transform{Number: uint8(i + 1), ID: wire.TransformKeyIKE}
+		t.Attributes = append(t.Attributes, wire.ShortAttribute(wire.AttrEncryption, uint16(allowed.Cipher)))
+		if allowed.KeyBits != 0 {
+			t.Attributes = append(t.Attributes, wire.ShortAttribute(wire.AttrKeyLength, uint16(allowed.KeyBits)))
+		}
+		t.Attributes = append(t.Attributes,
+			wire.ShortAttribute(wire.AttrHash, uint16(allowed.Hash)),
+			wire.ShortAttribute(wire.AttrGroup, uint16(allowed.Group)),
+			wire.ShortAttribute(wire.AttrAuthMethod, uint16(c.Method)),
+			wire.ShortAttribute(wire.AttrLifeType, lifeSeconds),
+			wire.LongAttribute(wire.AttrLifeDuration, uint32(c.Lifetime/time.Second)))
+		p.Transforms = append(p.Transforms, t)
+	}
+	return &wire.SA{DOI: wire.DOIIPsec, Situation: wire.SituationIdentityOnly, Proposals: []wire.Proposal{p}}
+}
+
+// offers1 says whether a transform is one of those that c offers.
+func (c *connection) offers1(o phase1Offer) bool {
+	return o.acceptable && o.method == c.Method && slices.Contains(c.Phase1, o.proposal)
+}

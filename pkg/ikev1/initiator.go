@@ -1,0 +1,250 @@
+package ikev1
+
+import (
+	"bytes"
+	"net/netip"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
+)
+
+// An initiator repeats its message until it is answered: after a second, then after twice the pause before, at most callPauseMax.
+const (
+	callPause    = time.Second
+	callPauseMax = 8 * time.Second
+	callTimeout  = 40 * time.Second
+)
+
+// request is our latest message of a Main Mode that we began.
+type request struct {
+	message  []byte
+	pause    time.Duration
+	deadline time.Time // of the whole Main Mode
+
+	// refusal is an error that came in the clear, which proves nothing, 0 for none.
+	refusal wire.NotifyType
+}
+
+// mainMode begins a Main Mode of conn.
+func (e *Engine) mainMode(conn *connection, local, remote netip.AddrPort, encapsulated bool) error {
+	name := cookies{}
+	for name.i == (wire.Cookie{}) || e.sas[name] != nil {
+		b, err := e.random(len(name.i))
+		if err != nil {
+			return err
+		}
+		name.i = wire.Cookie(b)
+	}
+	e.lastSA++
+	offer := conn.offer1()
+	sa := &isakmpSA{
+		name: name, serial: e.lastSA, state: awaitMessage2, initiator: true, connection: conn, method: conn.Method,
+		local: local, remote: remote, encapsulated: encapsulated,
+		handshake: &handshake{offer: offer.AppendBody(nil), request: &request{deadline: e.now.Add(callTimeout)}},
+	}
+	sa.timer.owner = sa
+	e.sas[name] = sa
+	e.call(sa, wire.Message(sa.header(), offer, wire.VendorID(vendorNATT), wire.VendorID(vendorDPD)))
+	return nil
+}
+
+// call sends a message and repeats it until the next one takes its place.
+func (e *Engine) call(sa *isakmpSA, message []byte) {
+	r := sa.handshake.request
+	r.message, r.pause = e.send(sa, message), callPause
+	e.timers.set(&sa.timer, earliest(e.now.Add(r.pause), r.deadline))
+}
+
+// callAgain repeats our message, or gives up.
+func (e *Engine) callAgain(sa *isakmpSA) {
+	r := sa.handshake.request
+	if e.now.Before(r.deadline) {
+		if r.message != nil {
+			e.send(sa, r.message)
+		}
+		r.pause = min(2*r.pause, callPauseMax)
+		e.timers.set(&sa.timer, earliest(e.now.Add(r.pause), r.deadline))
+		return
+	}
+	cause, facts := CausePeerSilent, Facts{}
+	switch {
+	case r.refusal != 0:
+		cause, facts.Detail = CausePeerRefuses, r.refusal.String()
+	case sa.state == awaitMessage6:
+		cause = CauseMessage6Lost
+	}
+	e.failHandshake(sa, DropTimeout, cause, facts)
+}
+
+// working stops the repetition while we compute.
+func (e *Engine) working(sa *isakmpSA, state saState) {
+	sa.state = state
+	sa.handshake.request.message = nil
+	e.timers.set(&sa.timer, sa.handshake.request.deadline)
+}
+
+// refused takes note of an error in the clear. It may be forged, so the Main Mode goes on.
+func (sa *isakmpSA) refused(d Datagram, h wire.Header) {
+	all, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
+	if err != nil || sa.handshake.request == nil {
+		return
+	}
+	list, _ := readNotifications(all)
+	for _, n := range list {
+		if n.Kind.IsError() {
+			sa.handshake.request.refusal = n.Kind
+		}
+	}
+}
+
+// mainMode2 takes the peer's choice, and asks for our public value.
+func (e *Engine) mainMode2(sa *isakmpSA, d Datagram, h wire.Header) {
+	all, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
+	if err != nil {
+		e.drop(d, DropMalformed)
+		return
+	}
+	p := payloads(all)
+	body, ok := p.only(wire.PayloadSA)
+	answer, err := wire.ParseSA(body)
+	if !ok || err != nil || len(answer.Proposals) != 1 || len(answer.Proposals[0].Transforms) != 1 {
+		e.drop(d, DropMalformed)
+		return
+	}
+	// Peers encode anew what they choose, so it is compared by what it means.
+	chosen := readPhase1(answer.Proposals[0], answer.Proposals[0].Transforms[0])
+	name := cookies{h.InitiatorCookie, h.ResponderCookie}
+	if !sa.connection.offers1(chosen) || e.sas[name] != nil {
+		e.drop(d, DropNoProposal)
+		return
+	}
+	sa.proposal, sa.lifetime = chosen.proposal, min(sa.connection.Lifetime, chosen.life.time)
+	private, nonce, err := e.generateKey(sa)
+	if err != nil {
+		e.drop(d, DropInternal)
+		return
+	}
+	delete(e.sas, sa.name)
+	sa.name = name
+	e.sas[name] = sa
+	sa.peer = recognise(p.all(wire.PayloadVendorID), answer)
+	hs := sa.handshake
+	hs.private, hs.initiatorNonce, hs.natT = private, nonce, sa.peer.natT
+	sa.cache.take(d.Payload)
+	e.working(sa, awaitPublic)
+	e.act(pendingAction{kind: pendingMainModeDH, sa: sa}, func(id ActionID) Action {
+		return ComputeDH{ID: id, Group: sa.proposal.Group, Private: private}
+	})
+}
+
+// sendMessage3 sends our public value.
+func (e *Engine) sendMessage3(sa *isakmpSA) {
+	hs := sa.handshake
+	message := []wire.Payload{wire.KE(hs.initiatorKE), wire.Nonce(hs.initiatorNonce)}
+	message = append(message, e.certificateRequests(sa)...)
+	if hs.natT {
+		message = append(message, sa.natD(sa.remote), sa.natD(sa.local))
+	}
+	sa.state = awaitMessage4
+	e.call(sa, wire.Message(sa.header(), message...))
+	sa.cache.reply = hs.request.message
+}
+
+// mainMode4 takes the peer's public value, and asks for the secret.
+func (e *Engine) mainMode4(sa *isakmpSA, d Datagram, h wire.Header) {
+	all, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
+	if err != nil {
+		e.drop(d, DropMalformed)
+		return
+	}
+	p := payloads(all)
+	ke, haveKE := p.only(wire.PayloadKE)
+	nonceBody, haveNonce := p.only(wire.PayloadNonce)
+	nonce, err := wire.ParseNonce(nonceBody)
+	if !haveKE || !haveNonce || err != nil || len(ke) != sa.proposal.Group.PublicLen() {
+		e.drop(d, DropMalformed)
+		return
+	}
+	hs := sa.handshake
+	hs.responderKE, hs.responderNonce = bytes.Clone(ke), bytes.Clone(nonce)
+	if hs.natT {
+		hs.natD, sa.peer.natThere, sa.peer.natHere = sa.detectNAT(p.all(wire.PayloadNATD))
+	}
+	sa.cache.take(d.Payload)
+	e.working(sa, awaitDH)
+	e.act(pendingAction{kind: pendingMainModeDH, sa: sa}, func(id ActionID) Action {
+		return ComputeDH{ID: id, Group: sa.proposal.Group, Private: hs.private, Peer: hs.responderKE}
+	})
+}
+
+// prove begins message 5 with our evidence, now that the keys are there.
+func (e *Engine) prove(sa *isakmpSA) {
+	if sa.peer.natHere || sa.peer.natThere {
+		// RFC 3947 section 4: the initiator changes the ports with this message.
+		sa.local, sa.remote = netip.AddrPortFrom(sa.local.Addr(), portNATT), netip.AddrPortFrom(sa.remote.Addr(), portNATT)
+		sa.encapsulated = true
+	}
+	if sa.method == pki.PSK {
+		e.sendMessage5(sa, wire.Hash(sa.proofHash(sa.initiator, e.identity(sa).AppendBody(nil))))
+		return
+	}
+	e.sign(sa)
+}
+
+// sendMessage5 says who we are, with evidence of it.
+func (e *Engine) sendMessage5(sa *isakmpSA, evidence ...wire.Payload) {
+	message := append([]wire.Payload{e.identity(sa)}, evidence...)
+	if sa.connection.client == nil {
+		message = append(message, wire.Notification{
+			DOI: wire.DOIIPsec, Protocol: wire.ProtocolISAKMP, Kind: wire.NotifyInitialContact, SPI: sa.name.spi(),
+		})
+	}
+	sealed, next := sa.encrypt(sa.header(), wire.PayloadID, sa.iv, wire.AppendChain(nil, message...))
+	sa.iv = next
+	sa.state = awaitMessage6
+	e.call(sa, sealed)
+	sa.cache.reply = sealed
+}
+
+// mainMode6 takes the peer's identity and proof.
+func (e *Engine) mainMode6(sa *isakmpSA, d Datagram, h wire.Header) {
+	p, ok := sa.openProof(d, h)
+	if ok && sa.method == pki.PSK {
+		ok = equalHash(p.evidence, sa.proofHash(!sa.initiator, p.identity))
+	}
+	if !ok {
+		e.drop(d, DropAuthentication)
+		return
+	}
+	sa.handshake.proof = p
+	if sa.method == pki.PSK {
+		e.reached(sa)
+		return
+	}
+	e.working(sa, awaitVerification)
+	e.verify(sa, p)
+}
+
+// reached ends a Main Mode of ours: both sides are authentic.
+func (e *Engine) reached(sa *isakmpSA) {
+	p, conn := sa.handshake.proof, sa.connection
+	sa.iv = p.iv
+	sa.cache = exchangeCache{request: p.request, taken: true}
+	sa.local, sa.remote, sa.encapsulated = p.from.Local, p.from.Remote, p.from.Encapsulated
+	e.establish(sa)
+	before := conn.client
+	conn.client, sa.client.connection = sa.client, conn
+	if before != nil && before != sa.client {
+		e.closeClient(before, "the peer is another one now", true)
+	}
+	e.scheduleReauthentication(sa)
+	for _, old := range sa.client.sas {
+		if old != sa && old.initiator {
+			e.retire(old)
+		}
+	}
+	if len(sa.client.children) == 0 {
+		e.beginQuickMode(sa, conn.terms(), nil)
+	}
+}

@@ -1,0 +1,75 @@
+package ikev1_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
+)
+
+// TestConnect: an engine calls another one, and both have the same child.
+func TestConnect(t *testing.T) {
+	for name, adjust := range map[string]func(*ikev1.Connection){
+		"defaults": func(*ikev1.Connection) {},
+		"PFS":      func(c *ikev1.Connection) { c.PFS = dh.ECP256 },
+		"ESN":      func(c *ikev1.Connection) { c.ESN = true },
+		"AES-GCM with 8 octets": func(c *ikev1.Connection) {
+			c.Phase2 = []ikev1.Phase2Proposal{{Encryption: ikev1.AESGCM8, KeyBits: 192}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, 1)
+			left := p.ends[0]
+			c := left.connection()
+			adjust(&c)
+			id := left.connect(c)
+			p.run(time.Second)
+			if len(left.children()) != 1 {
+				t.Fatalf("no child: %s; %s", left.describe(), left.other.describe())
+			}
+			p.consistent()
+			for _, sa := range left.inbound {
+				want(t, sa.ESN, c.ESN, "extended sequence numbers")
+			}
+			left.absorb(left.engine.Disconnect(p.now, id, "enough"))
+			p.run(time.Minute)
+			p.over()
+		})
+	}
+}
+
+// TestRekeyingByInitiator: both phases are replaced in time, and there is always a child that both ends have.
+func TestRekeyingByInitiator(t *testing.T) {
+	p := newPair(t, 2)
+	left := p.ends[0]
+	c := left.connection()
+	c.Lifetime, c.ChildLifetime = 20*time.Minute, 10*time.Minute
+	left.connect(c)
+	p.run(time.Second)
+	seen := map[[2]uint32]bool{}
+	for range 6 * 60 {
+		p.run(10 * time.Second)
+		list := left.children()
+		if len(list) == 0 {
+			t.Fatalf("no child at %v: %s", p.now.Sub(start), left.describe())
+		}
+		for _, ch := range list {
+			seen[ch] = true
+		}
+	}
+	p.consistent()
+	if len(seen) < 6 || len(seen) > 9 {
+		t.Errorf("%d children in an hour", len(seen))
+	}
+	rekeys := 0
+	for _, e := range left.events {
+		if e, ok := e.(ikev1.Phase1Established); ok && e.Rekey {
+			rekeys++
+		}
+	}
+	if rekeys < 3 || rekeys > 4 {
+		t.Errorf("%d new ISAKMP SAs in an hour", rekeys)
+	}
+	want(t, len(left.engine.Clients()), 1, "it is the same client")
+}

@@ -1,0 +1,289 @@
+package ikev1_test
+
+import (
+	"bytes"
+	"container/heap"
+	"context"
+	crand "crypto/rand"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+)
+
+// pair is two engines and what lies between them, in virtual time. Whatever arrives, and whenever an action is done, is a happening.
+type pair struct {
+	t    testing.TB
+	rng  *rand.Rand
+	now  time.Time
+	ends [2]*end
+
+	// loss, twice and delay are what the network does to a datagram, as chances of 1 and the longest time.
+	loss, twice float64
+	delay       time.Duration
+	work        time.Duration // the longest time of an action
+
+	agenda agenda
+	serial int
+}
+
+// end is one engine with its kernel.
+type end struct {
+	*pair
+	name   string
+	engine *ikev1.Engine
+	addr   netip.Addr
+	other  *end
+
+	inbound  map[uint32]ikev1.ChildSA // by SPI
+	outbound map[uint32]ikev1.ChildSA
+	events   []ikev1.Event
+	sent     int
+}
+
+// happening is something to do at a time.
+type happening struct {
+	at     time.Time
+	serial int
+	do     func()
+}
+
+type agenda []happening
+
+func (a agenda) Len() int { return len(a) }
+func (a agenda) Less(i, j int) bool {
+	return a[i].at.Before(a[j].at) || a[i].at.Equal(a[j].at) && a[i].serial < a[j].serial
+}
+func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
+func (a *agenda) Push(x any)   { *a = append(*a, x.(happening)) }
+func (a *agenda) Pop() any {
+	last := (*a)[len(*a)-1]
+	*a = (*a)[:len(*a)-1]
+	return last
+}
+
+// newPair makes two engines with the same key; adjust changes the configuration of each.
+func newPair(t testing.TB, seed uint64, adjust ...func(*ikev1.Config)) *pair {
+	t.Helper()
+	p := &pair{t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: start}
+	for i, name := range []string{"left", "right"} {
+		config := ikev1.Config{PSK: func(netip.Addr, netip.Addr) []byte { return []byte(goodPSK) }}
+		for _, f := range adjust {
+			f(&config)
+		}
+		var key [32]byte
+		key[0], key[1], key[2], key[3] = byte(seed), byte(seed>>8), byte(seed>>16), byte(i+1)
+		engine, err := ikev1.New(config, rand.NewChaCha8(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.ends[i] = &end{
+			pair: p, name: name, engine: engine, addr: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}),
+			inbound: map[uint32]ikev1.ChildSA{}, outbound: map[uint32]ikev1.ChildSA{},
+		}
+	}
+	p.ends[0].other, p.ends[1].other = p.ends[1], p.ends[0]
+	return p
+}
+
+// connection is one from e to the other end.
+func (e *end) connection() ikev1.Connection {
+	return ikev1.Connection{Local: netip.AddrPortFrom(e.addr, 500), Remote: netip.AddrPortFrom(e.other.addr, 500)}
+}
+
+// connect begins a connection.
+func (e *end) connect(c ikev1.Connection) ikev1.ConnectionID {
+	e.t.Helper()
+	id, out, err := e.engine.Connect(e.now, c)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.absorb(out)
+	return id
+}
+
+func (p *pair) after(d time.Duration, do func()) {
+	p.serial++
+	heap.Push(&p.agenda, happening{p.now.Add(d), p.serial, do})
+}
+
+// upTo returns a random time up to most.
+func (p *pair) upTo(most time.Duration) time.Duration {
+	if most <= 0 {
+		return 0
+	}
+	return time.Duration(p.rng.Int64N(int64(most)))
+}
+
+// absorb carries out what an engine asks for: actions in their order, each done some time later, and then the messages.
+func (e *end) absorb(out ikev1.Output) {
+	for _, a := range out.Actions {
+		e.act(a)
+	}
+	for _, d := range out.Send {
+		e.sent++
+		e.transmit(d)
+	}
+	e.events = append(e.events, out.Events...)
+}
+
+func (e *end) act(a ikev1.Action) {
+	var result ikev1.Result = ikev1.SimpleResult{}
+	later := e.upTo(e.work)
+	switch a := a.(type) {
+	case ikev1.ComputeDH:
+		result = a.Perform()
+	case ikev1.VerifyPeer:
+		result = a.Perform(context.Background())
+	case ikev1.Sign:
+		result = a.Perform(crand.Reader)
+	case ikev1.InstallInbound:
+		e.install(e.inbound, a.SA)
+		later = 0
+	case ikev1.InstallOutbound:
+		e.install(e.outbound, a.SA)
+		later = 0
+	case ikev1.RemoveChild:
+		delete(e.inbound, a.SPIIn)
+		if sa, ok := e.outbound[a.SPIOut]; ok && sa.Child == a.Child {
+			delete(e.outbound, a.SPIOut)
+		}
+		later = 0
+	default:
+		e.t.Fatalf("unknown action %T", a)
+	}
+	e.after(later, func() { e.absorb(e.engine.Complete(e.now, a.ActionID(), result)) })
+}
+
+// install puts an SA into the kernel, and checks that both ends mean the same by an SPI.
+func (e *end) install(table map[uint32]ikev1.ChildSA, sa ikev1.ChildSA) {
+	if _, taken := table[sa.SPI]; taken {
+		e.t.Errorf("%s: SPI %#x is taken", e.name, sa.SPI)
+	}
+	sa = keep(sa)
+	table[sa.SPI] = sa
+	far := e.other.outbound
+	if sa.SPI == 0 {
+		e.t.Errorf("%s: SPI 0", e.name)
+	}
+	if _, inbound := e.inbound[sa.SPI]; !inbound {
+		far = e.other.inbound
+	}
+	if theirs, ok := far[sa.SPI]; ok {
+		agree(e.t, sa, theirs)
+	}
+}
+
+// agree checks that two ends hold the same SA.
+func agree(t testing.TB, a, b ikev1.ChildSA) {
+	t.Helper()
+	if a.Encryption != b.Encryption || a.Integrity != b.Integrity || a.ESN != b.ESN || !bytes.Equal(a.EncryptionKey, b.EncryptionKey) ||
+		!bytes.Equal(a.IntegrityKey, b.IntegrityKey) || a.Encapsulated != b.Encapsulated || len(a.EncryptionKey) == 0 {
+		t.Errorf("the ends disagree about SPI %#x", a.SPI)
+	}
+}
+
+// transmit brings a datagram to the other end, or not, or twice.
+func (e *end) transmit(d ikev1.Datagram) {
+	copies := 1
+	switch x := e.rng.Float64(); {
+	case x < e.loss:
+		copies = 0
+	case x < e.loss+e.twice:
+		copies = 2
+	}
+	for range copies {
+		arriving := ikev1.Datagram{Local: d.Remote, Remote: d.Local, Encapsulated: d.Encapsulated, Payload: bytes.Clone(d.Payload)}
+		e.after(time.Millisecond+e.upTo(e.delay), func() { e.other.absorb(e.other.engine.Handle(e.now, arriving)) })
+	}
+}
+
+// run lets d pass.
+func (p *pair) run(d time.Duration) {
+	for until := p.now.Add(d); ; {
+		next := until
+		for _, e := range p.ends {
+			if at := e.engine.Next(); !at.IsZero() && at.Before(next) {
+				next = at
+			}
+		}
+		if len(p.agenda) > 0 && !p.agenda[0].at.After(next) {
+			h := heap.Pop(&p.agenda).(happening)
+			p.now = h.at
+			h.do()
+			continue
+		}
+		if !next.Before(until) {
+			p.now = until
+			return
+		}
+		p.now = next
+		for _, e := range p.ends {
+			e.absorb(e.engine.Advance(p.now))
+		}
+	}
+}
+
+// children returns the SPIs of the established children of an end, as they go in and out.
+func (e *end) children() [][2]uint32 {
+	var list [][2]uint32
+	for _, c := range e.engine.Clients() {
+		for _, ch := range c.Children {
+			list = append(list, [2]uint32{ch.SPIIn, ch.SPIOut})
+		}
+	}
+	return list
+}
+
+// consistent checks what has to be true when nothing is on its way: both ends have the same children, and the kernels have these and
+// no others.
+func (p *pair) consistent() {
+	p.t.Helper()
+	left, right := p.ends[0].children(), p.ends[1].children()
+	for i := range right {
+		right[i][0], right[i][1] = right[i][1], right[i][0]
+	}
+	slices.SortFunc(left, func(a, b [2]uint32) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(right, func(a, b [2]uint32) int { return slices.Compare(a[:], b[:]) })
+	if !slices.Equal(left, right) {
+		p.t.Errorf("left has the children %x, right has %x", left, right)
+	}
+	for _, e := range p.ends {
+		if n := len(e.children()); len(e.inbound) != n || len(e.outbound) != n {
+			p.t.Errorf("%s: %d children, but the kernel has %d inbound and %d outbound SAs", e.name, n, len(e.inbound), len(e.outbound))
+		}
+		for spi, sa := range e.inbound {
+			if theirs, ok := e.other.outbound[spi]; ok {
+				agree(p.t, sa, theirs)
+			} else {
+				p.t.Errorf("%s: nobody sends to SPI %#x", e.name, spi)
+			}
+		}
+	}
+}
+
+// over checks that nothing is left.
+func (p *pair) over() {
+	p.t.Helper()
+	for _, e := range p.ends {
+		if left := ikev1.Leftovers(e.engine); len(left) > 0 {
+			p.t.Errorf("%s: left over: %v", e.name, left)
+		}
+		if len(e.inbound)+len(e.outbound) > 0 {
+			p.t.Errorf("%s: the kernel still has SAs: %x %x", e.name, slices.Collect(maps.Keys(e.inbound)), slices.Collect(maps.Keys(e.outbound)))
+		}
+	}
+}
+
+// has says whether an end has seen an event that fits.
+func has[E ikev1.Event](e *end, fits func(E) bool) bool {
+	return slices.ContainsFunc(e.events, func(ev ikev1.Event) bool { x, ok := ev.(E); return ok && fits(x) })
+}
+
+// describe is for failures.
+func (e *end) describe() string { return fmt.Sprintf("%s: %v", e.name, e.events) }

@@ -1,0 +1,98 @@
+package ikev1
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// What we began, we rekey before it ends: when nine tenths of its life are over, a little earlier by chance so that not all do it at
+// once. What was replaced lives on for overlap, for packets on their way.
+const overlap = 10 * time.Second
+
+// rekeyTime returns when to replace what lives from now on.
+func (e *Engine) rekeyTime(lifetime time.Duration) time.Time {
+	early := lifetime / 10
+	if b, err := e.random(4); err == nil {
+		early += time.Duration(uint64(lifetime/20) * uint64(binary.BigEndian.Uint32(b)) >> 32)
+	}
+	return e.now.Add(lifetime - early)
+}
+
+// Rekey replaces the newest child of a client by a new one. Its lifetime does it for connections of ours, the client for its own, so
+// nobody has to call it. An unknown client, or one without an ISAKMP SA or a child, is no error.
+func (e *Engine) Rekey(now time.Time, id ClientID) Output {
+	e.now = now
+	if c := e.clients[id]; c != nil {
+		for i := len(c.children) - 1; i >= 0; i-- {
+			if c.children[i].state == childEstablished {
+				e.rekeyChild(c.children[i])
+				break
+			}
+		}
+	}
+	return e.take()
+}
+
+// rekeyChild begins a Quick Mode for a child that shall take the place of ch. Without an ISAKMP SA it begins with that.
+func (e *Engine) rekeyChild(ch *child) {
+	c := ch.client
+	sa := c.newest()
+	if sa == nil {
+		if c.connection != nil && len(e.calls(c.connection)) == 0 {
+			// The Main Mode finds a child and begins no Quick Mode; the next try does.
+			_ = e.mainMode(c.connection, c.local, c.key.remote, c.encapsulated)
+			e.rekeyLater(ch)
+		}
+		return
+	}
+	for _, q := range sa.quick {
+		if q.replaces == ch {
+			return
+		}
+	}
+	e.beginQuickMode(sa, ch.terms, ch)
+}
+
+// rekeyLater tries again in time.
+func (e *Engine) rekeyLater(ch *child) {
+	if ch.state != childEstablished || !ch.initiator {
+		return
+	}
+	ch.rekeyAt = e.now.Add(max(ch.expires.Sub(e.now)/4, overlap))
+	e.timers.set(&ch.timer, earliest(ch.rekeyAt, ch.expires))
+}
+
+// retireChild lets a child that was replaced live on for packets on their way.
+func (e *Engine) retireChild(ch *child) {
+	if ch.state != childEstablished {
+		return
+	}
+	ch.rekeyAt, ch.retired = time.Time{}, true
+	ch.expires = earliest(ch.expires, e.now.Add(overlap))
+	e.timers.set(&ch.timer, ch.expires)
+}
+
+// scheduleReauthentication plans the Main Mode that replaces sa.
+func (e *Engine) scheduleReauthentication(sa *isakmpSA) {
+	sa.replaceAt = e.rekeyTime(sa.lifetime)
+	e.rearm(sa)
+}
+
+// reauthenticate begins the Main Mode that replaces sa, if sa is still the one in use.
+func (e *Engine) reauthenticate(sa *isakmpSA) {
+	sa.replaceAt = time.Time{}
+	if c := sa.client; c.newest() == sa && c.connection != nil && !e.refusing {
+		sa.replaceAt = e.now.Add(max(sa.expires.Sub(e.now)/4, overlap)) // in case it does not succeed
+		if len(e.calls(c.connection)) == 0 {
+			_ = e.mainMode(c.connection, sa.local, sa.remote, sa.encapsulated)
+		}
+	}
+	e.rearm(sa)
+}
+
+// retire lets an ISAKMP SA that was replaced live on for messages on their way.
+func (e *Engine) retire(sa *isakmpSA) {
+	sa.replaceAt, sa.retired = time.Time{}, true
+	sa.expires = earliest(sa.expires, e.now.Add(overlap))
+	e.rearm(sa)
+}

@@ -1,0 +1,195 @@
+package ikev1
+
+import (
+	"bytes"
+	"crypto/sha256"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
+)
+
+// methods returns the ways in which a stranger at this address may authenticate.
+func (e *Engine) methods(d Datagram) []pki.Method {
+	var list []pki.Method
+	if len(e.cfg.PSK(d.Local.Addr(), d.Remote.Addr())) > 0 {
+		list = append(list, pki.PSK)
+	}
+	if e.cfg.Trust != nil {
+		for _, c := range e.cfg.Credentials {
+			list = append(list, c.Method())
+		}
+	}
+	return list
+}
+
+// mainMode1 takes the offer. It costs no Diffie-Hellman, and the answer is not longer than the question.
+func (e *Engine) mainMode1(d Datagram, h wire.Header) {
+	if sa := e.initiated[initiation{d.Local, d.Remote, h.InitiatorCookie}]; sa != nil {
+		if sa.state == awaitMessage3 && sa.cache.isDuplicate(d.Payload) {
+			e.repeat(sa, &sa.cache, d, maxUnproved)
+		} else {
+			e.drop(d, DropDuplicate)
+		}
+		return
+	}
+	if e.refusing {
+		e.drop(d, DropShuttingDown)
+		return
+	}
+	if h.Flags&wire.FlagEncryption != 0 {
+		e.drop(d, DropMalformed)
+		return
+	}
+	all, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
+	if err != nil {
+		e.drop(d, DropMalformed)
+		return
+	}
+	p := payloads(all)
+	offer, ok := p.only(wire.PayloadSA)
+	if !ok || p[0].Kind != wire.PayloadSA || len(offer) > maxOffer {
+		e.drop(d, DropMalformed)
+		return
+	}
+	parsed, err := wire.ParseSA(offer)
+	if err != nil {
+		e.drop(d, DropMalformed)
+		return
+	}
+	methods := e.methods(d)
+	if len(methods) == 0 {
+		e.failUnauthenticated(d, DropNoPSK, because(CauseNoPSK, Facts{}))
+		return
+	}
+	choice, ok := choosePhase1(e.phase1, methods, parsed)
+	if !ok {
+		e.refusePhase1(d, h, parsed, methods, p.all(wire.PayloadVendorID))
+		return
+	}
+	if !e.admit(d) {
+		return
+	}
+	sa, err := e.newSA(d, h.InitiatorCookie)
+	if err != nil {
+		e.drop(d, DropInternal)
+		return
+	}
+	sa.proposal, sa.method, sa.lifetime = choice.proposal, choice.method, choice.life.within(e.cfg.MaxLifetime)
+	sa.handshake.offer = bytes.Clone(offer)
+	sa.peer = recognise(p.all(wire.PayloadVendorID), parsed)
+	sa.handshake.natT = sa.peer.natT
+
+	// Only an SA and vendor IDs: racoon refuses anything else.
+	answer := []wire.Payload{choice.answer}
+	if sa.peer.natT {
+		answer = append(answer, wire.VendorID(vendorNATT))
+	}
+	if sa.peer.dpd {
+		answer = append(answer, wire.VendorID(vendorDPD))
+	}
+	sa.cache.take(d.Payload)
+	sa.cache.reply = e.send(sa, wire.Message(sa.header(), answer...))
+}
+
+// mainMode3 takes the initiator's public value and nonce, and asks for the Diffie-Hellman computation.
+func (e *Engine) mainMode3(sa *isakmpSA, d Datagram, h wire.Header) {
+	if d.Remote != sa.remote || d.Local != sa.local {
+		e.drop(d, DropUnknownSA)
+		return
+	}
+	all, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
+	if err != nil {
+		e.drop(d, DropMalformed)
+		return
+	}
+	p := payloads(all)
+	ke, haveKE := p.only(wire.PayloadKE)
+	nonceBody, haveNonce := p.only(wire.PayloadNonce)
+	nonce, err := wire.ParseNonce(nonceBody)
+	if !haveKE || !haveNonce || err != nil || len(ke) != sa.proposal.Group.PublicLen() {
+		e.drop(d, DropMalformed)
+		return
+	}
+	if !e.admitProved(d) {
+		return
+	}
+	private, ours, err := e.generateKey(sa)
+	if err != nil {
+		e.drop(d, DropInternal)
+		return
+	}
+	hs := sa.handshake
+	hs.private, hs.responderNonce = private, ours
+	hs.initiatorKE, hs.initiatorNonce = bytes.Clone(ke), bytes.Clone(nonce)
+	if hs.natT {
+		hs.natD, sa.peer.natThere, sa.peer.natHere = sa.detectNAT(p.all(wire.PayloadNATD))
+	}
+	sa.state = awaitDH
+	e.halfOpen.prove(sa)
+	sa.cache.take(d.Payload)
+	e.act(pendingAction{kind: pendingMainModeDH, sa: sa}, func(id ActionID) Action {
+		return ComputeDH{ID: id, Group: sa.proposal.Group, Private: private, Peer: hs.initiatorKE}
+	})
+}
+
+// sendMessage4 answers message 3, now that the keys are there.
+func (e *Engine) sendMessage4(sa *isakmpSA) {
+	hs := sa.handshake
+	answer := []wire.Payload{wire.KE(hs.responderKE), wire.Nonce(hs.responderNonce)}
+	answer = append(answer, e.certificateRequests(sa)...)
+	if hs.natD {
+		answer = append(answer, sa.natD(sa.remote), sa.natD(sa.local))
+	}
+	sa.state = awaitMessage5
+	e.halfOpen.wait(sa)
+	sa.cache.reply = e.send(sa, wire.Message(sa.header(), answer...))
+}
+
+// mainMode5 takes the initiator's identity and proof. Whatever does not prove the key changes nothing, so that a forged
+// message cannot spoil a handshake.
+func (e *Engine) mainMode5(sa *isakmpSA, d Datagram, h wire.Header) {
+	hs := sa.handshake
+	if hs.message5Bad >= maxBadMessage5 || hs.message5Bad > 0 && hs.lastBad == sha256.Sum256(d.Payload) {
+		e.drop(d, DropAuthentication)
+		return
+	}
+	p, ok := sa.openProof(d, h)
+	switch {
+	case ok && sa.method != pki.PSK:
+		hs.proof = p
+		e.verify(sa, p)
+	case ok && equalHash(p.evidence, sa.proofHash(!sa.initiator, p.identity)):
+		hs.proof = p
+		e.sendMessage6(sa, wire.Hash(sa.proofHash(sa.initiator, e.identity(sa).AppendBody(nil))))
+	default:
+		e.badMessage5(sa, d)
+	}
+}
+
+// badMessage5 counts a message that proves nothing.
+func (e *Engine) badMessage5(sa *isakmpSA, d Datagram) {
+	hs := sa.handshake
+	hs.lastBad = sha256.Sum256(d.Payload)
+	if hs.message5Bad++; hs.message5Bad > 1 {
+		e.drop(d, DropAuthentication)
+		return
+	}
+	e.failUnauthenticated(d, DropAuthentication, because(CausePSKMismatch, Facts{Kind: sa.peer.kind}))
+}
+
+// sendMessage6 answers a message 5 that was authentic with our identity and evidence of it: the client is established.
+func (e *Engine) sendMessage6(sa *isakmpSA, evidence ...wire.Payload) {
+	p := sa.handshake.proof
+	if !e.admitClient(sa, p.client()) {
+		return
+	}
+	ours := e.identity(sa)
+	// The client is where message 5 came from: it floats to port 4500 with it (RFC 3947 section 4).
+	sa.local, sa.remote, sa.encapsulated = p.from.Local, p.from.Remote, p.from.Encapsulated
+	answer := append([]wire.Payload{ours}, evidence...)
+	message, last := sa.encrypt(sa.header(), wire.PayloadID, p.iv, wire.AppendChain(nil, answer...))
+	sa.iv = last
+	sa.cache = exchangeCache{request: p.request, taken: true}
+	sa.cache.reply = e.send(sa, message)
+	e.establish(sa)
+}
