@@ -1,49 +1,27 @@
 package config
 
 import (
-	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rsa"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 )
 
 const (
 	// maxPEMFile bounds what is read from a file of certificates or keys, in octets.
 	maxPEMFile = 256 << 10
-	// maxChain bounds the certificates that we send.
-	maxChain = 8
 	// expirySoon is the rest of a life below which a certificate is warned about.
 	expirySoon = 30 * 24 * time.Hour
+	// maxAllow bounds the list of allowed names.
+	maxAllow = 1024
 )
-
-// Certificate is a certificate of ours with its private key.
-type Certificate struct {
-	Chain []*x509.Certificate // leaf first, each issued by the next; 1 to 8
-	Key   PrivateKey          // of the leaf
-}
-
-// PrivateKey holds an RSA or ECDSA key. No formatter shows it.
-type PrivateKey struct{ signer crypto.Signer }
-
-// Signer returns the key, for the code that signs with it.
-func (k PrivateKey) Signer() crypto.Signer { return k.signer }
-
-// Format writes "(hidden)" for every verb and flag.
-func (k PrivateKey) Format(f fmt.State, verb rune) { Secret("").Format(f, verb) }
-
-// MarshalText returns "(hidden)". JSON, YAML and zap use it.
-func (k PrivateKey) MarshalText() ([]byte, error) { return Secret("").MarshalText() }
 
 func (d *decoder) certificates(k *IKE, path string, n ast.Node) {
 	list, ok := n.(*ast.SequenceNode)
@@ -52,62 +30,66 @@ func (d *decoder) certificates(k *IKE, path string, n ast.Node) {
 		return
 	}
 	for i, v := range list.Values {
-		var c Certificate
+		var name string
+		var chain []*x509.Certificate
+		var key crypto.Signer
 		at := path + "[" + strconv.Itoa(i) + "]"
 		before := len(d.errs)
 		seen := d.mapping(at, v,
-			field{"certificate", func(path string, n ast.Node) { c.Chain = d.chain(path, n) }},
-			field{"key", func(path string, n ast.Node) { c.Key.signer = d.privateKey(path, n) }})
-		if len(d.errs) > before {
-			continue
-		}
-		for _, name := range []string{"certificate", "key"} {
-			if seen[name] == nil {
-				d.fail(v, at, "no "+name, name+": the path of a file in PEM")
+			field{"certificate", func(path string, n ast.Node) { name, chain = d.chain(path, n) }},
+			field{"key", func(path string, n ast.Node) { key = d.privateKey(path, n) }})
+		if len(d.errs) == before {
+			for _, name := range []string{"certificate", "key"} {
+				if seen[name] == nil {
+					d.fail(v, at, "no "+name, name+": the path of a file in PEM")
+				}
 			}
 		}
 		if len(d.errs) > before {
 			continue
 		}
-		public, ok := c.Chain[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-		if !ok || !public.Equal(c.Key.signer.Public()) {
-			d.fail(seen["key"], at+".key", "the key of another certificate", "the private key of "+strconv.Quote(c.Chain[0].Subject.String()))
+		if public, ok := chain[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(key.Public()) {
+			d.fail(seen["key"], at+".key", "the key of another certificate", "the private key of "+strconv.Quote(chain[0].Subject.String())+", the first certificate of "+strconv.Quote(name))
 			continue
 		}
-		k.Certificates = append(k.Certificates, c)
+		credential, err := pki.NewCredential(chain, key)
+		if err != nil {
+			d.fail(seen["certificate"], at+".certificate", fmt.Sprintf("%q, which cannot be used (%v)", name, detail(err)), "our own certificate, then its issuer and so on; its key is RSA of 2048 to 4096 bits, or ECDSA on P-256, P-384 or P-521")
+			continue
+		}
+		if slices.ContainsFunc(k.Certificates, func(c *pki.Credential) bool { return c.Method() == credential.Method() }) {
+			d.warn(v, at, "%s is never used: one before it has a key of the same kind", credential)
+		}
+		k.Certificates = append(k.Certificates, credential)
 	}
 }
 
+// detail returns an error of pki without its hint, which is for certificates of peers.
+func detail(err error) error {
+	var e *pki.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
 // chain reads our certificate and those between it and a root.
-func (d *decoder) chain(path string, n ast.Node) []*x509.Certificate {
+func (d *decoder) chain(path string, n ast.Node) (string, []*x509.Certificate) {
 	name, chain, ok := d.certificateFile(path, n)
 	if !ok {
-		return nil
+		return "", nil
 	}
-	if len(chain) > maxChain {
-		d.fail(n, path, fmt.Sprintf("%d certificates in %q", len(chain), name), fmt.Sprintf("at most %d, only the chain of one certificate", maxChain))
-		return nil
-	}
-	if why := unusable(chain[0].PublicKey); why != "" {
-		d.fail(n, path, fmt.Sprintf("%s in %q", why, name), usableKeys)
-		return nil
-	}
-	for i, c := range chain {
-		if i > 0 && (!bytes.Equal(chain[i-1].RawIssuer, c.RawSubject) || chain[i-1].CheckSignatureFrom(c) != nil) {
-			d.fail(n, path, fmt.Sprintf("certificate %d of %q, which did not issue the one before it", i+1, name), "our own certificate first, then its issuer, and so on")
-			return nil
-		}
+	for _, c := range chain {
 		switch {
 		case d.now.After(c.NotAfter):
-			d.fail(n, path, fmt.Sprintf("certificate %s in %q, which expired on %s", strconv.Quote(c.Subject.String()), name, date(c.NotAfter)), "a certificate that is valid: renew it")
-			return nil
+			d.fail(n, path, fmt.Sprintf("certificate %q in %q, which expired on %s", c.Subject.String(), name, date(c.NotAfter)), "a certificate that is valid: renew it")
 		case d.now.Before(c.NotBefore):
 			d.warn(n, path, "certificate %q is valid only from %s on; is the clock of this machine right?", c.Subject.String(), date(c.NotBefore))
 		case c.NotAfter.Sub(d.now) < expirySoon:
 			d.warn(n, path, "certificate %q expires on %s: renew it", c.Subject.String(), date(c.NotAfter))
 		}
 	}
-	return chain
+	return name, chain
 }
 
 // authorities reads the trust anchors. An expired one among others is usual while a CA is replaced.
@@ -118,19 +100,22 @@ func (d *decoder) authorities(k *IKE, path string, n ast.Node) {
 		if !ok {
 			return
 		}
+		if _, err := pki.NewTrust(pki.TrustConfig{Anchors: list}); err != nil {
+			d.fail(n, path, fmt.Sprintf("%q, which cannot be used (%v)", name, detail(err)), "certificates of CAs")
+			return
+		}
 		for _, c := range list {
+			if !c.IsCA {
+				d.warn(n, path, "%q is not the certificate of a CA: only who has this very certificate is let in", c.Subject.String())
+			}
 			switch {
-			case !c.BasicConstraintsValid || !c.IsCA:
-				d.fail(n, path, fmt.Sprintf("certificate %q in %q, which is not that of a CA", c.Subject.String(), name), "certificates of CAs (basic constraints with CA:TRUE)")
-				return
 			case d.now.After(c.NotAfter):
 				d.warn(n, path, "CA certificate %q expired on %s: clients with certificates of it are refused", c.Subject.String(), date(c.NotAfter))
+				valid--
 			case c.NotAfter.Sub(d.now) < expirySoon:
 				d.warn(n, path, "CA certificate %q expires on %s: clients with certificates of it will be refused", c.Subject.String(), date(c.NotAfter))
-				valid++
-			default:
-				valid++
 			}
+			valid++
 			if !slices.ContainsFunc(k.Authorities, c.Equal) {
 				k.Authorities = append(k.Authorities, c)
 			}
@@ -139,6 +124,27 @@ func (d *decoder) authorities(k *IKE, path string, n ast.Node) {
 	if valid == 0 && len(d.errs) == before {
 		d.fail(n, path, "only certificates that expired", "a CA certificate that is valid")
 	}
+}
+
+// allow reads the rules of which a peer's certificate must fit one.
+func (d *decoder) allow(k *IKE, path string, n ast.Node) {
+	const expected = `a name such as "CN=*, O=Example", "*.vpn.example.com" or "*@example.com"`
+	d.list(path, n, "a list of names, each "+expected, func(path string, n ast.Node) {
+		s, _ := scalar(n)
+		rule, err := pki.ParseRule(s)
+		switch {
+		case s == "" || len(s) > 1024:
+			d.fail(n, path, describe(n), expected)
+		case err != nil:
+			d.fail(n, path, fmt.Sprintf("a name that cannot be used (%v)", err), expected)
+		case len(k.Allow) == maxAllow:
+			d.fail(n, path, "one more than "+strconv.Itoa(maxAllow)+" names", "at most "+strconv.Itoa(maxAllow))
+		case slices.ContainsFunc(k.Allow, func(r pki.Rule) bool { return r.String() == rule.String() }):
+			d.fail(n, path, describe(n)+" for the second time", "each name once")
+		default:
+			k.Allow = append(k.Allow, rule)
+		}
+	})
 }
 
 // certificateRules checks what only makes sense together.
@@ -160,105 +166,36 @@ func (d *decoder) certificateRules(k *IKE, path string, seen map[string]ast.Node
 	d.revocationRules(k, path, seen)
 }
 
-// certificateFile reads a file with at least one certificate; blocks of other types are passed over.
+// certificateFile reads a file with at least one certificate.
 func (d *decoder) certificateFile(path string, n ast.Node) (name string, list []*x509.Certificate, ok bool) {
-	name, rest, _, ok := d.readFile(path, n, maxPEMFile)
+	name, data, _, ok := d.readFile(path, n, maxPEMFile)
 	if !ok {
 		return "", nil, false
 	}
-	for {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			d.fail(n, path, fmt.Sprintf("a certificate in %q that cannot be read (%v)", name, err), "X.509 certificates in PEM")
-			return "", nil, false
-		}
-		list = append(list, c)
-	}
-	if len(list) == 0 {
-		d.fail(n, path, fmt.Sprintf("%q without a certificate", name), "a file in PEM with BEGIN CERTIFICATE in it (of DER: openssl x509 -inform der)")
+	list, err := pki.ParseCertificates(data)
+	if err != nil {
+		d.fail(n, path, fmt.Sprintf("%q, which cannot be used (%v)", name, err), "X.509 certificates in PEM")
 		return "", nil, false
 	}
 	return name, list, true
 }
 
-// privateKey reads a key in PKCS#8, PKCS#1 or SEC 1. Errors do not quote the content.
+// privateKey reads a key. Errors do not quote the content.
 func (d *decoder) privateKey(path string, n ast.Node) crypto.Signer {
 	name, data, perm, ok := d.readFile(path, n, maxPEMFile)
 	if !ok {
 		return nil
 	}
 	defer clear(data)
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
-			continue
-		}
-		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
-			d.fail(n, path, fmt.Sprintf("an encrypted key in %q", name), "a key without a passphrase: openssl pkey -in FILE -out FILE (and chmod 0600)")
-			return nil
-		}
-		key, err := parseKey(block)
-		if err != nil {
-			d.fail(n, path, fmt.Sprintf("a key in %q that cannot be read", name), "a private key in PKCS#8, PKCS#1 or SEC 1")
-			return nil
-		}
-		if why := unusable(key.Public()); why != "" {
-			d.fail(n, path, fmt.Sprintf("%s in %q", why, name), usableKeys)
-			return nil
-		}
-		if perm&0o004 != 0 {
-			d.warn(n, path, "every user of this machine can read %s; chmod 0600 it", name)
-		}
-		return key
-	}
-	d.fail(n, path, fmt.Sprintf("%q without a private key", name), "a file in PEM with BEGIN PRIVATE KEY, BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY in it")
-	return nil
-}
-
-func parseKey(block *pem.Block) (crypto.Signer, error) {
-	var key any
-	var err error
-	switch block.Type {
-	case "RSA PRIVATE KEY":
-		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	case "EC PRIVATE KEY":
-		key, err = x509.ParseECPrivateKey(block.Bytes)
-	default:
-		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-	}
+	key, err := pki.ParsePrivateKey(data)
 	if err != nil {
-		return nil, err
+		d.fail(n, path, fmt.Sprintf("%q, which cannot be used (%v)", name, err), "a private key in PKCS#8, PKCS#1 or SEC 1, in PEM, without a passphrase")
+		return nil
 	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, errors.New("the key cannot sign") // X25519 and the like
+	if perm&0o004 != 0 {
+		d.warn(n, path, "every user of this machine can read %s; chmod 0600 it", name)
 	}
-	return signer, nil
-}
-
-const usableKeys = "RSA of 2048 to 4096 bits, or ECDSA with P-256, P-384 or P-521: IKEv1 has no signatures of others"
-
-// unusable says what is wrong with a key, empty if nothing is.
-func unusable(public crypto.PublicKey) string {
-	switch key := public.(type) {
-	case *rsa.PublicKey:
-		if bits := key.N.BitLen(); bits < 2048 || bits > 4096 {
-			return fmt.Sprintf("an RSA key of %d bits", bits)
-		}
-		return ""
-	case *ecdsa.PublicKey:
-		if slices.Contains([]elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()}, key.Curve) {
-			return ""
-		}
-		return "a key on the curve " + key.Curve.Params().Name
-	}
-	return "a key of the wrong kind"
+	return key
 }
 
 func date(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

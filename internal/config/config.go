@@ -15,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	"github.com/l2tpctl/l2tpctl/internal/pool"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 )
 
 // DefaultPath is the configuration file that `serve` and `check` read when none is named.
@@ -72,11 +73,11 @@ const (
 
 // IKE configures IKEv1 (RFC 2409) and the ESP SAs negotiated by it.
 type IKE struct {
-	Keys         []Key         // longest prefix first. At least one of Keys, Groups and Certificates
-	Groups       []PSKGroup    // who may use Aggressive Mode; empty: nobody
-	Certificates []Certificate // our own; empty: no authentication by signatures
+	Keys         []Key             // longest prefix first. At least one of Keys, Groups and Certificates
+	Groups       []PSKGroup        // who may use Aggressive Mode; empty: nobody
+	Certificates []*pki.Credential // our own; empty: no authentication by signatures
 	Authorities  []*x509.Certificate
-	Allow        []string // names of which a peer's certificate must have one; empty: every certificate below Authorities
+	Allow        []pki.Rule // of which a peer's certificate must fit one; empty: every certificate below Authorities
 	Revocation   Revocation
 
 	Profile      Profile

@@ -13,11 +13,8 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/revocation"
 )
 
-// maxCRLs bounds the list of CRLs, maxAllow that of allowed names.
-const (
-	maxCRLs  = 64
-	maxAllow = 1024
-)
+// maxCRLs bounds the list of CRLs.
+const maxCRLs = 64
 
 // RevocationMode says what becomes of a peer whose certificate may have been revoked.
 type RevocationMode string
@@ -106,24 +103,6 @@ func (d *decoder) url(path string, n ast.Node, s string) bool {
 		return true
 	}
 	return false
-}
-
-// allow reads the names of which a peer's certificate must have one.
-func (d *decoder) allow(k *IKE, path string, n ast.Node) {
-	const expected = `a name such as "CN=*, O=Example", "*.vpn.example.com" or "*@example.com"`
-	d.list(path, n, "a list of names, each "+expected, func(path string, n ast.Node) {
-		s, _ := scalar(n)
-		switch {
-		case s == "" || len(s) > 1024:
-			d.fail(n, path, describe(n), expected)
-		case len(k.Allow) == maxAllow:
-			d.fail(n, path, "one more than "+strconv.Itoa(maxAllow)+" names", "at most "+strconv.Itoa(maxAllow))
-		case slices.Contains(k.Allow, s):
-			d.fail(n, path, describe(n)+" for the second time", "each name once")
-		default:
-			k.Allow = append(k.Allow, s)
-		}
-	})
 }
 
 // revocationRules checks what only makes sense together.

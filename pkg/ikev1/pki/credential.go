@@ -69,7 +69,7 @@ func ParseCredential(certPEM, keyPEM []byte) (*Credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := parseKey(keyPEM)
+	key, err := ParsePrivateKey(keyPEM)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,9 @@ func ParseCertificates(pemOctets []byte) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
-func parseKey(keyPEM []byte) (crypto.Signer, error) {
+// ParsePrivateKey reads the first private key of a PEM file: unencrypted, in PKCS #8, PKCS #1 or SEC 1 form. Errors have nothing of
+// the key in them.
+func ParsePrivateKey(keyPEM []byte) (crypto.Signer, error) {
 	for block, rest := pem.Decode(keyPEM); block != nil; block, rest = pem.Decode(rest) {
 		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
 			continue
