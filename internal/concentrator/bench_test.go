@@ -150,7 +150,7 @@ func (b *bench) station(n int) *station {
 	var key [32]byte
 	key[0], key[1] = byte(n), 7
 	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(n)}), 500)
-	s := &station{b: b, calls: 1, home: *ikev1test.NewPeer(addr, serverAddr, []byte(testPSK), rand.NewChaCha8(key))}
+	s := &station{b: b, calls: 1, offer: func(*ikev1test.QuickMode) {}, home: *ikev1test.NewPeer(addr, serverAddr, []byte(testPSK), rand.NewChaCha8(key))}
 	s.home.VendorIDs = append(s.home.VendorIDs, ikev1test.VendorDPD)
 	if n%2 == 1 {
 		s.home.BehindNAT(uint16(20000+n), uint16(30000+n))

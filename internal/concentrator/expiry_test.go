@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/ikev1test"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
@@ -85,6 +87,53 @@ func TestLostEvents(t *testing.T) {
 				s.wantTold("an SA is missing", 1)
 				other.wantTold("the other client", 0)
 				b.want("one client has no SAs", counts{sas: 2, sockets: 2, tunnels: 2, sessions: 2, processes: 2, logins: 2})
+			})
+		})
+	}
+}
+
+// A client that asks for an end after some octets gets SAs that allow a quarter more, so that it can rekey at its own count; one that
+// does not rekey is told the end.
+func TestByteLimitOfClient(t *testing.T) {
+	for name, rekeys := range map[string]bool{"rekeys": true, "forgets to rekey": false} {
+		t.Run(name, func(t *testing.T) {
+			play(t, 72, func(t *testing.T, b *bench) {
+				s := b.station(1)
+				s.offer = func(q *ikev1test.QuickMode) {
+					for i := range q.Proposals {
+						attributes := q.Proposals[i].Transforms[0].Attributes
+						attributes[len(attributes)-1] = wire.LongAttribute(wire.AttrSALifeDuration, 10) // kilobytes
+						q.Proposals[i].Transforms[0].Attributes = append(attributes, wire.ShortAttribute(wire.AttrSAExtendedSequence, 1))
+					}
+				}
+				s.dial()
+				b.until("the client is connected", func() bool { return s.up(1) && b.count(sessionEstablished) == 1 })
+				for dir, st := range b.sas(s) {
+					if st.Soft.Bytes != 10_000 || st.Hard.Bytes != 12_500 || !st.ESN {
+						t.Errorf("the SA %v has limits %+v and %+v, ESN %v", dir, st.Soft, st.Hard, st.ESN)
+					}
+				}
+				junk := make([]byte, 1000)
+				for n := range 12 {
+					s.do(func() { s.toL2TP(junk) })
+					time.Sleep(100 * time.Millisecond)
+					if n == 10 && rekeys {
+						s.rekey()
+						time.Sleep(time.Second)
+					}
+				}
+				s.wantTold("before the hard limit", 0)
+				if rekeys {
+					b.want("the old SAs stay until the client deletes them", counts{sas: 4, sockets: 1, tunnels: 1, sessions: 1, processes: 1, logins: 1})
+					return
+				}
+				b.want("the soft limit is passed", whole)
+				for range 2 {
+					s.do(func() { s.toL2TP(junk) })
+					time.Sleep(100 * time.Millisecond)
+				}
+				s.wantTold("at the hard limit", 1)
+				b.want("both SAs have gone", counts{sockets: 1, tunnels: 1, sessions: 1, processes: 1, logins: 1})
 			})
 		})
 	}

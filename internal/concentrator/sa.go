@@ -63,22 +63,34 @@ func newState(sa ikev1.ChildSA, src, dst netip.Addr, reqid uint32) (*xfrm.State,
 		ID:    xfrm.ID{Dst: dst, SPI: sa.SPI},
 		Src:   src,
 		ReqID: reqid,
-		Hard:  xfrm.Limit{Time: sa.Lifetime + lifetimeMargin},
+		ESN:   sa.ESN,
+		Soft:  xfrm.Limit{Bytes: sa.LifetimeBytes},
+		Hard:  xfrm.Limit{Bytes: hardBytes(sa.LifetimeBytes), Time: sa.Lifetime + lifetimeMargin},
 	}
 	switch sa.Encryption {
+	case ikev1.TripleDES:
+		st.Crypt = xfrm.TripleDESCBC(sa.EncryptionKey)
 	case ikev1.AESCBC:
 		st.Crypt = xfrm.AESCBC(sa.EncryptionKey)
+	case ikev1.AESGCM8:
+		st.AEAD = xfrm.AESGCM8(sa.EncryptionKey)
+	case ikev1.AESGCM12:
+		st.AEAD = xfrm.AESGCM12(sa.EncryptionKey)
 	case ikev1.AESGCM16:
 		st.AEAD = xfrm.AESGCM16(sa.EncryptionKey)
-		return st, nil
 	default:
 		return nil, fmt.Errorf("encryption %v has no kernel algorithm", sa.Encryption)
+	}
+	if st.AEAD != nil {
+		return st, nil
 	}
 	switch sa.Integrity {
 	case ikev1.HMACSHA1_96:
 		st.Auth = xfrm.HMACSHA1(sa.IntegrityKey)
 	case ikev1.HMACSHA256_128:
 		st.Auth = xfrm.HMACSHA256(sa.IntegrityKey)
+	case ikev1.HMACSHA256_96:
+		st.Auth = xfrm.HMACSHA256Trunc96(sa.IntegrityKey)
 	case ikev1.HMACSHA384_192:
 		st.Auth = xfrm.HMACSHA384(sa.IntegrityKey)
 	case ikev1.HMACSHA512_256:
@@ -87,6 +99,15 @@ func newState(sa ikev1.ChildSA, src, dst netip.Addr, reqid uint32) (*xfrm.State,
 		return nil, fmt.Errorf("integrity %v has no kernel algorithm", sa.Integrity)
 	}
 	return st, nil
+}
+
+// hardBytes is where the kernel ends an SA that is to be replaced after soft octets. The client rekeys at a count of its own, which need
+// not be ours, and has time to: a well-behaved one is never cut off.
+func hardBytes(soft uint64) uint64 {
+	if hard := soft + soft/4; hard >= soft {
+		return hard
+	}
+	return 0 // nobody counts that far
 }
 
 func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

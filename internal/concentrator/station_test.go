@@ -22,6 +22,8 @@ type station struct {
 	delay   time.Duration // how long message 3 of Quick Mode is under way at least
 	offered uint16        // UDP source port of L2TP; 1701 if zero
 
+	offer func(*ikev1test.QuickMode) // what it changes of its Quick Modes
+
 	mu     sync.Mutex
 	home   ikev1test.Peer // before it floats
 	peer   *ikev1test.Peer
@@ -137,7 +139,7 @@ func (s *station) negotiate() {
 		return
 	}
 	s.nextID++
-	q := s.main.QuickMode(s.nextID)
+	q := s.main.QuickMode(s.nextID, s.offer)
 	s.quick, s.third = q, nil
 	s.b.expect(q.Ours, s)
 	message, tries := q.Message1(), 0
