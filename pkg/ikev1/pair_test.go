@@ -70,10 +70,16 @@ func (a *agenda) Pop() any {
 // newPair makes two engines with the same key; adjust changes the configuration of each.
 func newPair(t testing.TB, seed uint64, adjust ...func(*ikev1.Config)) *pair {
 	t.Helper()
+	return newPairOf(t, seed, adjust, adjust)
+}
+
+// newPairOf makes two engines that are configured differently.
+func newPairOf(t testing.TB, seed uint64, adjust ...[]func(*ikev1.Config)) *pair {
+	t.Helper()
 	p := &pair{t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: start}
 	for i, name := range []string{"left", "right"} {
 		config := ikev1.Config{PSK: func(netip.Addr, netip.Addr) []byte { return []byte(goodPSK) }}
-		for _, f := range adjust {
+		for _, f := range adjust[i] {
 			f(&config)
 		}
 		var key [32]byte
