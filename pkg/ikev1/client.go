@@ -86,8 +86,8 @@ func (e *Engine) reap(c *client, reason string) {
 	e.timers.set(&c.wait.timer, time.Time{})
 	delete(e.clients, c.id)
 	if c.connection != nil && c.connection.client == c {
-		for _, sa := range e.calls(c.connection) {
-			e.dropSA(sa, reason)
+		if calling := c.connection.calling; calling != nil {
+			e.dropSA(calling, reason)
 		}
 		delete(e.connections, c.connection.id)
 	}

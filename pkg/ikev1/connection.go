@@ -51,6 +51,9 @@ type connection struct {
 	Connection
 	id     ConnectionID
 	client *client // nil before the first Main Mode is done
+
+	// calling is the Main Mode that is under way, nil for none.
+	calling *isakmpSA
 }
 
 // Connect calls a peer. What becomes of it comes as events: [Phase1Established] and [Phase1Failed] with this ID, then the same as
@@ -79,25 +82,14 @@ func (e *Engine) Disconnect(now time.Time, id ConnectionID, reason string) Outpu
 	if conn == nil {
 		return e.take()
 	}
-	for _, sa := range e.calls(conn) {
-		e.dropSA(sa, reason)
+	if conn.calling != nil {
+		e.dropSA(conn.calling, reason)
 	}
 	if conn.client != nil {
 		e.closeClient(conn.client, reason, true)
 	}
 	delete(e.connections, id)
 	return e.take()
-}
-
-// calls returns the Main Modes of a connection that are under way.
-func (e *Engine) calls(conn *connection) []*isakmpSA {
-	var list []*isakmpSA
-	for _, sa := range e.sas {
-		if sa.connection == conn && sa.state != established {
-			list = append(list, sa)
-		}
-	}
-	return list
 }
 
 func (e *Engine) connectionDefaults(c Connection) (Connection, error) {

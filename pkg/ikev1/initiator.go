@@ -45,6 +45,7 @@ func (e *Engine) mainMode(conn *connection, local, remote netip.AddrPort, encaps
 	}
 	sa.timer.owner = sa
 	e.sas[name] = sa
+	conn.calling = sa
 	e.call(sa, wire.Message(sa.header(), offer, wire.VendorID(vendorNATT), wire.VendorID(vendorDPD)))
 	return nil
 }
@@ -229,6 +230,7 @@ func (e *Engine) mainMode6(sa *isakmpSA, d Datagram, h wire.Header) {
 // reached ends a Main Mode of ours: both sides are authentic.
 func (e *Engine) reached(sa *isakmpSA) {
 	p, conn := sa.handshake.proof, sa.connection
+	conn.calling = nil
 	sa.iv = p.iv
 	sa.cache = exchangeCache{request: p.request, taken: true}
 	sa.local, sa.remote, sa.encapsulated = p.from.Local, p.from.Remote, p.from.Encapsulated

@@ -38,7 +38,7 @@ func (e *Engine) rekeyChild(ch *child) {
 	c := ch.client
 	sa := c.newest()
 	if sa == nil {
-		if c.connection != nil && len(e.calls(c.connection)) == 0 {
+		if c.connection != nil && c.connection.calling == nil {
 			// The Main Mode finds a child and begins no Quick Mode; the next try does.
 			_ = e.mainMode(c.connection, c.local, c.key.remote, c.encapsulated)
 			e.rekeyLater(ch)
@@ -83,7 +83,7 @@ func (e *Engine) reauthenticate(sa *isakmpSA) {
 	sa.replaceAt = time.Time{}
 	if c := sa.client; c.newest() == sa && c.connection != nil && !e.refusing {
 		sa.replaceAt = e.now.Add(max(sa.expires.Sub(e.now)/4, overlap)) // in case it does not succeed
-		if len(e.calls(c.connection)) == 0 {
+		if c.connection.calling == nil {
 			_ = e.mainMode(c.connection, sa.local, sa.remote, sa.encapsulated)
 		}
 	}

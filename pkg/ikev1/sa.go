@@ -143,8 +143,11 @@ func (e *Engine) dropSA(sa *isakmpSA, reason string) {
 	}
 	sa.keys.Zero()
 	keymat.Zero(sa.iv)
-	if conn := sa.connection; conn != nil && conn.client == nil {
-		delete(e.connections, conn.id) // it was the first attempt
+	if conn := sa.connection; conn != nil && conn.calling == sa {
+		conn.calling = nil
+		if conn.client == nil {
+			delete(e.connections, conn.id) // it was the first attempt
+		}
 	}
 	if sa.client != nil {
 		sa.client.removeSA(sa)
