@@ -40,6 +40,9 @@ type Engine struct {
 	answers  limiter // of failures in phase 1
 	failures limiter // in phase 2
 
+	strangers fragmentPool // of SAs that are not authenticated
+	known     fragmentPool // of those that are
+
 	// refusing says that no handshake may begin, stopped that nothing else may either.
 	refusing, stopped bool
 
@@ -84,6 +87,8 @@ func New(cfg Config, rand io.Reader) (*Engine, error) {
 		pending:   make(map[ActionID]pendingAction),
 
 		connections: make(map[ConnectionID]*connection),
+		strangers:   fragmentPool{limit: strangersReassembly},
+		known:       fragmentPool{limit: clientsReassembly},
 	}, nil
 }
 
@@ -152,7 +157,7 @@ func (e *Engine) receive(d Datagram) {
 		return // a NAT keepalive (RFC 3948 section 2.3) that came this far
 	}
 	d.Payload = withoutMarker(d)
-	if len(d.Payload) > wire.MaxMessage {
+	if len(d.Payload) > maxDatagram {
 		e.drop(d, DropTooLarge)
 		return
 	}
@@ -169,9 +174,6 @@ func (e *Engine) receive(d Datagram) {
 		e.drop(d, DropVersion)
 	case h.InitiatorCookie == wire.Cookie{}:
 		e.drop(d, DropMalformed)
-	case h.NextPayload == wire.PayloadFragment:
-		// Before the encryption flag is looked at: racoon sets it on fragments, which are in the clear.
-		e.drop(d, DropFragment)
 	default:
 		e.dispatch(d, h)
 	}
@@ -180,6 +182,11 @@ func (e *Engine) receive(d Datagram) {
 func (e *Engine) dispatch(d Datagram, h wire.Header) {
 	if e.stopped {
 		e.drop(d, DropShuttingDown)
+		return
+	}
+	if h.NextPayload == wire.PayloadFragment {
+		// Before the encryption flag is looked at: racoon sets it on fragments, which are in the clear.
+		e.handleFragment(d, h)
 		return
 	}
 	switch h.Exchange {
@@ -227,9 +234,11 @@ func (e *Engine) drop(d Datagram, reason DropReason) {
 	e.emit(Dropped{Remote: d.Remote, Reason: reason})
 }
 
-// send puts a message for the peer of sa into the output and returns it.
+// send puts a message for the peer of sa into the output, in fragments if it is long, and returns it.
 func (e *Engine) send(sa *isakmpSA, message []byte) []byte {
-	e.out.Send = append(e.out.Send, Datagram{Local: sa.local, Remote: sa.remote, Encapsulated: sa.encapsulated, Payload: message})
+	for _, part := range sa.split(message) {
+		e.out.Send = append(e.out.Send, Datagram{Local: sa.local, Remote: sa.remote, Encapsulated: sa.encapsulated, Payload: part})
+	}
 	return message
 }
 

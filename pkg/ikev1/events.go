@@ -117,13 +117,13 @@ type DropReason string
 // The reasons why a message is ignored.
 const (
 	DropMalformed       DropReason = "malformed"          // not an ISAKMP message, or one that breaks the rules of its payloads
-	DropTooLarge        DropReason = "too_large"          // longer than MaxMessage
+	DropTooLarge        DropReason = "too_large"          // a datagram, or a message in fragments, beyond the limits
 	DropIKEv2           DropReason = "ikev2"              // the peer speaks IKEv2
 	DropVersion         DropReason = "version"            // neither IKEv1 nor IKEv2
 	DropAggressive      DropReason = "aggressive_mode"    // Aggressive Mode with a PSK can be guessed offline
 	DropTransaction     DropReason = "transaction"        // XAUTH or Mode Config, not part of L2TP/IPsec
 	DropExchange        DropReason = "exchange"           // another exchange type that is not served
-	DropFragment        DropReason = "fragment"           // an IKE fragment, which we never offered to take
+	DropFragment        DropReason = "fragment"           // a message of which not all fragments came in time, or before those of the next one
 	DropUnknownSA       DropReason = "unknown_sa"         // cookies of no SA that we have
 	DropUnexpected      DropReason = "unexpected"         // a message that the state of its exchange has no use for
 	DropDuplicate       DropReason = "duplicate"          // a retransmission beyond those that are answered, or while we work

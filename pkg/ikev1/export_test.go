@@ -18,6 +18,10 @@ func leftovers(path string, v reflect.Value) []string {
 			if f.Len() > 0 {
 				list = append(list, fmt.Sprintf("%s (%d)", name, f.Len()))
 			}
+		case name == "strangers" || name == "known":
+			if size := f.FieldByName("size").Int(); size != 0 {
+				list = append(list, fmt.Sprintf("%s (%d octets)", name, size))
+			}
 		case name == "halfOpen":
 			list = append(list, leftovers(name+".", f)...)
 		case name == "halfOpen.total":
@@ -28,3 +32,6 @@ func leftovers(path string, v reflect.Value) []string {
 	}
 	return list
 }
+
+// Reassembling returns the octets that messages under reassembly take, of strangers and of clients.
+func Reassembling(e *Engine) (strangers, known int) { return e.strangers.size, e.known.size }

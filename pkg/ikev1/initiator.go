@@ -46,7 +46,7 @@ func (e *Engine) mainMode(conn *connection, local, remote netip.AddrPort, encaps
 	sa.timer.owner = sa
 	e.sas[name] = sa
 	conn.calling = sa
-	e.call(sa, wire.Message(sa.header(), offer, wire.VendorID(vendorNATT), wire.VendorID(vendorDPD)))
+	e.call(sa, wire.Message(sa.header(), offer, wire.VendorID(vendorNATT), wire.VendorID(vendorDPD), wire.VendorID(vendorFragmentation)))
 	return nil
 }
 

@@ -4,16 +4,17 @@ import "time"
 
 // Limits that are not configurable.
 const (
-	maxDuplicates   = 5    // answers to retransmissions of one message of an authenticated peer
-	maxUnproved     = 2    // the same before authentication: a source address that is spoofed gets no more
-	maxQuickModes   = 3    // Quick Modes under way in one ISAKMP SA
-	maxSAs          = 4    // ISAKMP SAs of one client
-	maxOffer        = 4096 // octets of the SA payload of message 1, which has to be kept for HASH_I
-	maxBadMessage5  = 16   // attempts to authenticate a handshake
-	maxCertificates = 8    // of one message
-	maxNotifies     = 20   // notifications of one message, as many deletes
-	maxUsedIDs      = 256  // message IDs of the peer that are remembered against replay, as many of ours
-	answersPerSec   = 10   // error notifications and failure events of peers that are not authenticated, and of all that are
+	maxDatagram     = 10000 // octets of a message in one datagram
+	maxDuplicates   = 5     // answers to retransmissions of one message of an authenticated peer
+	maxUnproved     = 2     // the same before authentication: a source address that is spoofed gets no more
+	maxQuickModes   = 3     // Quick Modes under way in one ISAKMP SA
+	maxSAs          = 4     // ISAKMP SAs of one client
+	maxOffer        = 4096  // octets of the SA payload of message 1, which has to be kept for HASH_I
+	maxBadMessage5  = 16    // attempts to authenticate a handshake
+	maxCertificates = 8     // of one message
+	maxNotifies     = 20    // notifications of one message, as many deletes
+	maxUsedIDs      = 256   // message IDs of the peer that are remembered against replay, as many of ours
+	answersPerSec   = 10    // error notifications and failure events of peers that are not authenticated, and of all that are
 
 	failuresPerMinute = 4 // failure events of one client
 )

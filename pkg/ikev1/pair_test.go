@@ -28,6 +28,8 @@ type pair struct {
 	delay       time.Duration
 	work        time.Duration // the longest time of an action
 
+	watch func(ikev1.Datagram) // sees each datagram that is sent
+
 	agenda agenda
 	serial int
 }
@@ -133,6 +135,9 @@ func (e *end) absorb(out ikev1.Output) {
 	}
 	for _, d := range out.Send {
 		e.sent++
+		if e.watch != nil {
+			e.watch(d)
+		}
 		e.transmit(d)
 	}
 	e.events = append(e.events, out.Events...)

@@ -251,7 +251,7 @@ func TestForeignProtocols(t *testing.T) {
 		{"XAUTH", message(func(b []byte) { b[18] = 6 }), ikev1.DropTransaction},
 		{"Base exchange", message(func(b []byte) { b[18] = 1 }), ikev1.DropExchange},
 		{"New Group Mode", message(func(b []byte) { b[18] = 33 }), ikev1.DropExchange},
-		{"fragment", message(func(b []byte) { b[16] = 132; b[19] = 1 }), ikev1.DropFragment},
+		{"fragment", message(func(b []byte) { b[16] = 132; b[19] = 1 }), ikev1.DropUnknownSA},
 		{"no initiator cookie", message(func(b []byte) { clear(b[:8]) }), ikev1.DropMalformed},
 		{"encrypted message 1", message(func(b []byte) { b[19] = 1 }), ikev1.DropMalformed},
 		{"message id", message(func(b []byte) { b[23] = 1 }), ikev1.DropMalformed},

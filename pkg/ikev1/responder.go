@@ -79,16 +79,29 @@ func (e *Engine) mainMode1(d Datagram, h wire.Header) {
 	sa.peer = recognise(p.all(wire.PayloadVendorID), parsed)
 	sa.handshake.natT = sa.peer.natT
 
-	// Only an SA and vendor IDs: racoon refuses anything else.
-	answer := []wire.Payload{choice.answer}
+	sa.cache.take(d.Payload)
+	sa.cache.reply = e.send(sa, sa.message2(choice.answer, len(d.Payload)))
+}
+
+// message2 answers an offer of most octets with no more than that: a stranger's question may have a false source. It has only an SA
+// and vendor IDs, as racoon refuses anything else, and of these only what the initiator sent too.
+func (sa *isakmpSA) message2(chosen *wire.SA, most int) []byte {
+	answer := []wire.Payload{chosen}
 	if sa.peer.natT {
 		answer = append(answer, wire.VendorID(vendorNATT))
 	}
 	if sa.peer.dpd {
 		answer = append(answer, wire.VendorID(vendorDPD))
 	}
-	sa.cache.take(d.Payload)
-	sa.cache.reply = e.send(sa, wire.Message(sa.header(), answer...))
+	whole := wire.Message(sa.header(), answer...)
+	if !sa.peer.fragmentation {
+		return whole
+	}
+	// Ours may be 4 octets longer than the initiator's.
+	if longer := wire.Message(sa.header(), append(answer, wire.VendorID(vendorFragmentation))...); len(longer) <= most {
+		return longer
+	}
+	return whole
 }
 
 // mainMode3 takes the initiator's public value and nonce, and asks for the Diffie-Hellman computation.

@@ -54,7 +54,8 @@ type isakmpSA struct {
 	lifetime   time.Duration
 	peer       peerFeatures
 
-	handshake *handshake // nil once established
+	handshake *handshake   // nil once established
+	fragments *fragmentSet // nil unless a message is under reassembly
 	cache     exchangeCache
 
 	// keys, cbc and iv exist from message 4 on. iv is that of the next Main Mode message, and after phase 1 the last block
@@ -140,6 +141,9 @@ func (e *Engine) dropSA(sa *isakmpSA, reason string) {
 	}
 	for _, q := range sa.quickModes() {
 		e.dropQuickMode(q, reason)
+	}
+	if sa.fragments != nil {
+		e.abandon(sa.fragments)
 	}
 	sa.keys.Zero()
 	keymat.Zero(sa.iv)

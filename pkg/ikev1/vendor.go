@@ -10,8 +10,9 @@ import (
 
 // Vendor IDs that mean something to us.
 var (
-	vendorNATT = []byte("\x4a\x13\x1c\x81\x07\x03\x58\x45\x5c\x57\x28\xf2\x0e\x95\x45\x2f") // RFC 3947 section 3.1
-	vendorDPD  = []byte("\xaf\xca\xd7\x13\x68\xa1\xf1\xc9\x6b\x86\x96\xfc\x77\x57\x01\x00") // RFC 3706 section 5.1, version 1.0
+	vendorNATT          = []byte("\x4a\x13\x1c\x81\x07\x03\x58\x45\x5c\x57\x28\xf2\x0e\x95\x45\x2f")                 // RFC 3947 section 3.1
+	vendorFragmentation = []byte("\x40\x48\xb7\xd5\x6e\xbc\xe8\x85\x25\xe7\xde\x7f\x00\xd6\xc2\xd3\x80\x00\x00\x00") // MS-IKEE section 3.3.4.1; Main Mode
+	vendorDPD           = []byte("\xaf\xca\xd7\x13\x68\xa1\xf1\xc9\x6b\x86\x96\xfc\x77\x57\x01\x00")                 // RFC 3706 section 5.1, version 1.0
 )
 
 // The kinds of clients that are treated in their own way.
@@ -58,8 +59,9 @@ func firstMODP3072(offer []phase1Offer) bool {
 
 // peerFeatures is what a peer can do and who it seems to be.
 type peerFeatures struct {
-	natT, dpd bool
-	kind      string
+	natT, dpd, fragmentation bool
+
+	kind string
 
 	// natThere says that the peer is behind a NAT, natHere that we are.
 	natThere, natHere bool
@@ -71,6 +73,8 @@ func recognise(ids [][]byte, offer *wire.SA) peerFeatures {
 	var f peerFeatures
 	for _, id := range ids {
 		f.natT = f.natT || bytes.Equal(id, vendorNATT)
+		// Windows and Libreswan leave out the 4 octets that say for which exchanges it is.
+		f.fragmentation = f.fragmentation || bytes.HasPrefix(id, vendorFragmentation[:16])
 		// The last octet is the minor version; 1.x keeps the meaning of 1.0.
 		f.dpd = f.dpd || len(id) == len(vendorDPD) && bytes.HasPrefix(id, vendorDPD[:15])
 	}

@@ -13,12 +13,12 @@ import (
 
 // Limits of what is parsed.
 const (
-	MaxMessage    = 10000 // octets of a message
-	MaxPayloads   = 48    // payloads of a message
-	MaxProposals  = 32    // proposals of an SA payload
-	MaxTransforms = 128   // transforms of an SA payload, all proposals together
-	MaxAttributes = 16    // attributes of a transform
-	MaxSPIs       = 64    // SPIs of a Delete payload
+	MaxMessage    = 16 << 10 // octets of a message, which may have come in fragments
+	MaxPayloads   = 48       // payloads of a message
+	MaxProposals  = 32       // proposals of an SA payload
+	MaxTransforms = 128      // transforms of an SA payload, all proposals together
+	MaxAttributes = 16       // attributes of a transform
+	MaxSPIs       = 64       // SPIs of a Delete payload
 
 	MaxCertificate = 16 << 10 // octets of the data of a Certificate or Certificate Request payload
 )
