@@ -39,6 +39,7 @@ type Engine struct {
 	timers   timerHeap
 	answers  limiter // of failures in phase 1
 	failures limiter // in phase 2
+	versions limiter // of IKEv2
 
 	strangers fragmentPool // of SAs that are not authenticated
 	known     fragmentPool // of those that are
@@ -169,7 +170,7 @@ func (e *Engine) receive(d Datagram) {
 	d.Payload = d.Payload[:h.Length]
 	switch {
 	case h.Version>>4 == 2:
-		e.drop(d, DropIKEv2)
+		e.refuseIKEv2(d, h)
 	case h.Version>>4 != 1:
 		e.drop(d, DropVersion)
 	case h.InitiatorCookie == wire.Cookie{}:

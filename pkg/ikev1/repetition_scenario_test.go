@@ -245,7 +245,7 @@ func TestForeignProtocols(t *testing.T) {
 		message []byte
 		reason  ikev1.DropReason
 	}{
-		{"IKEv2", message(func(b []byte) { b[17] = 0x20; b[18] = 34 }), ikev1.DropIKEv2},
+		{"a response of IKEv2", message(func(b []byte) { b[17] = 0x20; b[18] = 34; b[19] = 0x20 }), ikev1.DropIKEv2},
 		{"version 3", message(func(b []byte) { b[17] = 0x30 }), ikev1.DropVersion},
 		{"Aggressive Mode", message(func(b []byte) { b[18] = 4 }), ikev1.DropAggressive},
 		{"XAUTH", message(func(b []byte) { b[18] = 6 }), ikev1.DropTransaction},
