@@ -29,7 +29,8 @@ func main() {
 		Serve: func(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 			return concentrator.Run(ctx, cfg, built, log)
 		},
-		Doctor: examine,
+		Describe: concentrator.Describe,
+		Doctor:   examine,
 	}
 	os.Exit(cli.Run(ctx, env, os.Args[1:]))
 }

@@ -21,12 +21,16 @@ type ServeFunc func(ctx context.Context, cfg *config.Config, log *zap.Logger) er
 // DoctorFunc checks the machine. The configuration is nil if there is none.
 type DoctorFunc func(ctx context.Context, cfg *config.Config) []doctor.Finding
 
+// DescribeFunc says in lines what a configuration amounts to, or why it cannot be served.
+type DescribeFunc func(cfg *config.Config) ([]string, error)
+
 // Env is what the command line touches besides its arguments.
 type Env struct {
 	Out, Err io.Writer
 	Terminal bool // Out is a terminal
 	Version  control.Version
 	Serve    ServeFunc
+	Describe DescribeFunc
 	Doctor   DoctorFunc // nil: there is no such command
 }
 

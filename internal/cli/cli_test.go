@@ -249,16 +249,26 @@ func file(t *testing.T, text string) string {
 }
 
 func TestCheck(t *testing.T) {
+	env := Env{Describe: func(cfg *config.Config) ([]string, error) {
+		if cfg.IKE.Profile == config.ProfileLegacy {
+			return nil, errors.New("the engine does not want it")
+		}
+		return []string{"profile: compatible", "pfs: none"}, nil
+	}}
 	good := file(t, config.Minimal)
-	if got := run(t, Env{}, "check", "-c", good); got != (result{0, good + ": configuration is valid\n", ""}) {
+	if got := run(t, env, "check", "-c", good); got != (result{0, good + ": configuration is valid\nprofile: compatible\npfs: none\n", ""}) {
 		t.Errorf("%+v", got)
 	}
 	short := file(t, "ike: {psk: short}\npool: 10.0.0.0/24\nusers: [{name: a, password: b}]\n")
-	if got := run(t, Env{}, "check", "-c", short); got.code != 0 || !strings.HasPrefix(got.err, "warning: "+short+":1:12: ike.psk: the pre-shared key has 5 characters") {
+	if got := run(t, env, "check", "-c", short); got.code != 0 || !strings.HasPrefix(got.err, "warning: "+short+":1:12: ike.psk: the pre-shared key has 5 characters") {
 		t.Errorf("%+v", got)
 	}
 	bad := file(t, "ike: {psk: \"\"}\npool: 10.0.0.0/24\nusers: [{name: a, password: b}]\n")
-	if got := run(t, Env{}, "check", "-c", bad); got != (result{1, "", bad + ":1:12: ike.psk: found an empty string, expected at least one character\n"}) {
+	if got := run(t, env, "check", "-c", bad); got != (result{1, "", bad + ":1:12: ike.psk: found an empty string, expected at least one character\n"}) {
+		t.Errorf("%+v", got)
+	}
+	refused := file(t, "ike: {psk: 0123456789012345678901234, profile: legacy}\npool: 10.0.0.0/24\nusers: [{name: a, password: b}]\n")
+	if got := run(t, env, "check", "-c", refused); got.code != 1 || got.out != "" || !strings.HasSuffix(got.err, refused+": the engine does not want it\n") {
 		t.Errorf("%+v", got)
 	}
 }

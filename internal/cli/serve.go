@@ -57,7 +57,14 @@ func newCheck(g *globals) *cobra.Command {
 		for _, w := range cfg.Warnings {
 			fmt.Fprintf(g.env.Err, "warning: %s\n", w)
 		}
+		lines, err := g.env.Describe(cfg)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
 		fmt.Fprintf(g.env.Out, "%s: configuration is valid\n", path)
+		for _, line := range lines {
+			fmt.Fprintln(g.env.Out, line)
+		}
 		return nil
 	}
 	return cmd

@@ -11,8 +11,6 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/internal/steering"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
-	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
-	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
 	"github.com/l2tpctl/l2tpctl/pkg/pppd"
@@ -56,17 +54,6 @@ func newSettings(cfg *config.Config) (settings, error) {
 				EchoFailure:     cfg.PPP.EchoFailures,
 			},
 		},
-		ike: ikev1.Config{
-			PSK:                cfg.IKE.PSK,
-			HalfOpenMax:        cfg.IKE.HalfOpenMax,
-			HalfOpenPerAddr:    cfg.IKE.HalfOpenPerAddr,
-			HalfOpenPerNetwork: cfg.IKE.HalfOpenPerNetwork,
-			MaxClientsPerAddr:  cfg.IKE.MaxClientsPerAddr,
-			HalfOpenTimeout:    cfg.IKE.HalfOpenTimeout,
-			DPDInterval:        cfg.IKE.DPDInterval,
-			DPDTimeout:         cfg.IKE.DPDTimeout,
-			MaxChildren:        cfg.IKE.MaxChildren,
-		},
 		l2tp: l2tp.Config{
 			HostName:             cfg.L2TP.HostName,
 			VendorName:           vendorName,
@@ -81,18 +68,13 @@ func newSettings(cfg *config.Config) (settings, error) {
 		},
 		marker: fmt.Sprintf("l2tpctl-%s-", cfg.InterfacePrefix),
 	}
-	if cfg.IKE.DPDInterval == 0 {
-		s.ike.DPDInterval = -1 // never; zero is the engine's default
+	var err error
+	if s.ike, err = ikeSettings(&cfg.IKE); err != nil {
+		return s, err
 	}
 	everywhere := len(cfg.Listen) == 2 && cfg.Listen[0].IsUnspecified() && cfg.Listen[1].IsUnspecified()
 	if !everywhere { // naming none is also right where there is no IPv6
 		s.listen = cfg.Listen
-	}
-	for _, p := range cfg.IKE.Proposals {
-		s.ike.Phase1 = append(s.ike.Phase1, ikev1.Phase1Proposal{Cipher: keymat.AES, KeyBits: p.KeyBits, Hash: keymat.Hash(p.Hash), Group: dh.Group(p.Group)})
-	}
-	for _, p := range cfg.IKE.ESPProposals {
-		s.ike.Phase2 = append(s.ike.Phase2, espProposal(p))
 	}
 	addresses, err := pool.New(cfg.Pool, cfg.PPP.LocalAddress)
 	if err != nil {
@@ -107,20 +89,6 @@ func newSettings(cfg *config.Config) (settings, error) {
 		s.options.PPP.Auth |= pppMethods[m]
 	}
 	return s, nil
-}
-
-func espProposal(p config.ESPProposal) ikev1.Phase2Proposal {
-	if p.Encryption == config.AESGCM16 {
-		return ikev1.Phase2Proposal{Encryption: ikev1.AESGCM16, KeyBits: p.KeyBits}
-	}
-	return ikev1.Phase2Proposal{Encryption: ikev1.AESCBC, KeyBits: p.KeyBits, Integrity: espIntegrity[p.Hash]}
-}
-
-var espIntegrity = map[config.Hash]ikev1.Integrity{
-	config.SHA1:   ikev1.HMACSHA1_96,
-	config.SHA256: ikev1.HMACSHA256_128,
-	config.SHA384: ikev1.HMACSHA384_192,
-	config.SHA512: ikev1.HMACSHA512_256,
 }
 
 var pppMethods = map[config.AuthMethod]pppd.Auth{

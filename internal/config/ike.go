@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -67,9 +68,6 @@ func (d *decoder) ike(c *Config, path string, n ast.Node) {
 			k.ESPProposals = proposals(d, path, n, espProposalForm, ParseESPProposal)
 			for _, p := range k.ESPProposals {
 				d.weakCipher(p.Encryption, path, n, p.String())
-				if p.Hash == SHA256Truncated {
-					d.warn(n, path, "%s: clients that keep to RFC 4868 and choose it connect, but no packet gets through; see sha256_96", p)
-				}
 			}
 		}},
 		field{"pfs_groups", func(path string, n ast.Node) { d.pfsGroups(k, path, n) }},
@@ -78,9 +76,6 @@ func (d *decoder) ike(c *Config, path string, n ast.Node) {
 		field{"force_encapsulation", d.boolean(&k.ForceEncapsulation)},
 		field{"sha256_96", func(path string, n ast.Node) {
 			d.oneOf((*string)(&k.SHA256Truncation), string(TruncateOff), string(TruncateAndroid), string(TruncateAll))(path, n)
-			if k.SHA256Truncation == TruncateAll {
-				d.warn(n, path, "with all, clients that keep to RFC 4868 and choose SHA-256 for ESP connect, but no packet gets through")
-			}
 		}},
 		field{"dpd_interval", dpd(d.duration(&k.DPDInterval, time.Second, time.Hour, true))},
 		field{"dpd_timeout", dpd(d.duration(&k.DPDTimeout, 5*time.Second, 24*time.Hour, false))},
@@ -108,10 +103,32 @@ func (d *decoder) ike(c *Config, path string, n ast.Node) {
 	} else if seen["keys"] == nil && seen["groups"] == nil && seen["certificates"] == nil && seen["authorities"] == nil {
 		d.fail(n, path, "no way to authenticate", authentication)
 	}
+	d.truncation(k, path, seen)
 	d.certificateRules(k, path, seen)
 	slices.SortStableFunc(k.Keys, func(a, b Key) int { return cmp.Compare(b.Peer.Bits(), a.Peer.Bits()) })
 	if !dpdFaulty && k.DPDInterval > 0 && k.DPDTimeout <= k.DPDInterval {
 		d.fail(cmp.Or(seen["dpd_timeout"], seen["dpd_interval"]), join(path, "dpd_timeout"), k.DPDTimeout.String(), "more than dpd_interval, which is "+k.DPDInterval.String())
+	}
+}
+
+// truncation settles what SHA-256 means in ESP: both forms have one number on the wire, so that there can be only one of them for a
+// client, whatever the order of the proposals.
+func (d *decoder) truncation(k *IKE, path string, seen map[string]ast.Node) {
+	has := func(h Hash) bool {
+		return slices.ContainsFunc(k.ESPProposals, func(p ESPProposal) bool { return p.Hash == h })
+	}
+	at := seen["sha256_96"]
+	switch proposals := seen["esp_proposals"]; {
+	case !has(SHA256Truncated):
+	case has(SHA256):
+		d.fail(proposals, join(path, "esp_proposals"), "both sha256 and sha256_96", "one of them, which clients cannot tell apart; sha256 and the key sha256_96: android do what is right for each")
+	case at != nil && k.SHA256Truncation != TruncateAll:
+		d.fail(at, join(path, "sha256_96"), strconv.Quote(string(k.SHA256Truncation))+" besides esp_proposals with sha256_96", "all or no such key")
+	case at == nil:
+		at, k.SHA256Truncation = proposals, TruncateAll
+	}
+	if k.SHA256Truncation == TruncateAll {
+		d.warn(at, join(path, "sha256_96"), "all: clients that keep to RFC 4868 and choose SHA-256 for ESP connect, but no packet gets through")
 	}
 }
 

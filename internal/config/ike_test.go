@@ -60,13 +60,37 @@ users: [{name: a, password: b}]
 		`ike.proposals: 3des-sha1-modp1024: 3des is broken by its bloc`[:60],
 		`ike.proposals: 3des-sha1-modp1024: groups below modp2048 can be`[:60],
 		`ike.esp_proposals: 3des-sha1: 3des is broken by its blocks of`[:60],
-		`ike.esp_proposals: aes256-sha256_96: clients that keep to RFC 4868`[:60],
 		`ike.pfs_groups[0]: modp1536: groups below modp2048 can be bro`[:60],
-		`ike.sha256_96: with all, clients that keep to RFC 4868 and choose`[:60],
+		`ike.sha256_96: all: clients that keep to RFC 4868 and choose SHA`[:60],
 	}, warned); diff != "" {
 		t.Errorf("warnings (-want +got)\n%s", diff)
 	}
 	if none := parse(t, strings.Replace(Minimal, "ike:\n", "ike:\n  pfs_groups: []\n  sha256_96: off\n  revocation: off\n", 1)).IKE.PFSGroups; none == nil || len(none) != 0 {
 		t.Errorf("%#v instead of no group", none)
+	}
+}
+
+func TestTruncation(t *testing.T) {
+	for ike, want := range map[string]string{
+		"":                   "off",
+		"sha256_96: android": "android",
+		"sha256_96: all":     "all",
+		"esp_proposals: [aes256-sha256_96, aes256-sha1]":             "all",
+		"esp_proposals: aes256-sha256_96\n  sha256_96: all":          "all",
+		"esp_proposals: [aes256-sha256]\n  sha256_96: android":       "android",
+		"esp_proposals: [aes256-sha256, aes128-sha256_96]":           `t.yaml:3:18: ike.esp_proposals: found both sha256 and sha256_96, expected one of them`,
+		"esp_proposals: aes128-sha256_96\n  sha256_96: off":          `t.yaml:4:14: ike.sha256_96: found "off" besides esp_proposals with sha256_96, expected all or no such key`,
+		"sha256_96: android\n  esp_proposals: [aes128-sha256_96]":    `t.yaml:3:14: ike.sha256_96: found "android" besides esp_proposals with sha256_96, expected all or no such key`,
+		"esp_proposals: [3des-sha256_96, aes192-sha256, aes128gcm8]": `t.yaml:3:18: ike.esp_proposals: found both sha256 and sha256_96, expected one of them`,
+	} {
+		c, err := Parse("t.yaml", []byte(strings.Replace(Minimal, "\npool", "\n  "+ike+"\npool", 1)))
+		switch {
+		case err != nil:
+			if !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%s:\n%v", ike, err)
+			}
+		case string(c.IKE.SHA256Truncation) != want || len(c.Warnings) != map[string]int{"all": 1}[want]:
+			t.Errorf("%s: %s, warnings %q", ike, c.IKE.SHA256Truncation, c.Warnings)
+		}
 	}
 }
