@@ -4,6 +4,7 @@ package integration
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +80,46 @@ func TestRekeyUnderTraffic(t *testing.T) {
 	f.must(err)
 	if len(sas) > 4 { // the newest pair, and one that the client has not deleted yet
 		t.Errorf("there are %d SAs: %+v", len(sas), sas)
+	}
+	f.must(alice.Disconnect(f.ctx))
+	f.empty(15 * time.Second)
+}
+
+// TestRekeyByOctets has a client replace its ESP SAs after some kilobytes, with extended sequence numbers in them. The kernel's limits on our
+// side come later than its own, so that none of them ends an SA.
+func TestRekeyByOctets(t *testing.T) {
+	f := setUp(t, config("", "alice"))
+	o := options("alice")
+	o.ESP = "aes128-sha256-esn"
+	o.IPsec = []string{"rekey=yes", "lifebytes=40000", "marginbytes=15000", "rekeyfuzz=0%"}
+	alice := f.started(f.HomeClient("alice", o))
+	session := f.connect(alice)
+	states, err := f.Server.Namespace.Run(f.ctx, "ip", "-s", "xfrm", "state")
+	f.must(err)
+	for want, n := range map[string]int{"limit: soft 40000(bytes), hard 50000(bytes)": 2, "flag esn": 2} {
+		if got := strings.Count(states, want); got != n {
+			t.Errorf("%q is there %d times, want %d:\n%s", want, got, n, states)
+		}
+	}
+	before := f.stats()
+	pings := f.stream(alice, session)
+	f.must(lab.Until(f.ctx, 60*time.Second, "the ESP SAs are replaced", func() error {
+		now, err := f.Server.Stats(f.ctx)
+		if err == nil && now.IKE.Children-before.IKE.Children < 4 {
+			err = fmt.Errorf("%d new pairs of ESP SAs", now.IKE.Children-before.IKE.Children)
+		}
+		return err
+	}))
+	f.lost(pings, 4) // here strongSwan deletes its old SA together with message 3, so what is under way to it may be lost
+	sas, err := f.Server.SAs(f.ctx)
+	f.must(err)
+	if len(sas) > 4 { // the newest pair, and one that the client has not deleted yet
+		t.Errorf("there are %d SAs: %+v", len(sas), sas)
+	}
+	for _, sa := range sas {
+		if sa.Bytes >= 50000 {
+			t.Errorf("an SA has gone to its hard limit: %+v", sa)
+		}
 	}
 	f.must(alice.Disconnect(f.ctx))
 	f.empty(15 * time.Second)
