@@ -52,7 +52,8 @@ type Config struct {
 	// [MaxLifetime], which is the default of both.
 	MaxLifetime, MaxChildLifetime time.Duration
 
-	// ForceEncapsulation makes every client believe that it is behind a NAT, so that all ESP travels in UDP.
+	// ForceEncapsulation makes every client that supports RFC 3947 believe that it is behind a NAT, so that its ESP travels in UDP:
+	// for networks that let ESP itself not pass. It holds for peers that we call, too.
 	ForceEncapsulation bool
 
 	SHA256Truncation SHA256Truncation

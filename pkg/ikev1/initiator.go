@@ -145,7 +145,7 @@ func (e *Engine) sendMessage3(sa *isakmpSA) {
 	message := []wire.Payload{wire.KE(hs.initiatorKE), wire.Nonce(hs.initiatorNonce)}
 	message = append(message, e.certificateRequests(sa)...)
 	if hs.natT {
-		message = append(message, sa.natD(sa.remote), sa.natD(sa.local))
+		message = append(message, e.natDs(sa)...)
 	}
 	sa.state = awaitMessage4
 	e.call(sa, wire.Message(sa.header(), message...))
@@ -170,7 +170,7 @@ func (e *Engine) mainMode4(sa *isakmpSA, d Datagram, h wire.Header) {
 	hs := sa.handshake
 	hs.responderKE, hs.responderNonce = bytes.Clone(ke), bytes.Clone(nonce)
 	if hs.natT {
-		hs.natD, sa.peer.natThere, sa.peer.natHere = sa.detectNAT(p.all(wire.PayloadNATD))
+		e.learnNAT(sa, p.all(wire.PayloadNATD))
 	}
 	sa.cache.take(d.Payload)
 	e.working(sa, awaitDH)

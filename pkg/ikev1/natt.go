@@ -23,6 +23,24 @@ func (sa *isakmpSA) detectNAT(natD [][]byte) (sent, there, here bool) {
 	return true, there, here
 }
 
+// learnNAT takes note of the NAT-D payloads of the peer.
+func (e *Engine) learnNAT(sa *isakmpSA, natD [][]byte) {
+	sa.handshake.natD, sa.peer.natThere, sa.peer.natHere = sa.detectNAT(natD)
+	if sa.handshake.natD && e.cfg.ForceEncapsulation {
+		sa.peer.natThere = true
+	}
+}
+
+// natDs returns our NAT-D payloads, destination first (RFC 3947 section 3.2). To force encapsulation the destination is given as another
+// than it is, so that the peer takes itself to be behind a NAT. It is never our own address: Windows refuses a server behind a NAT.
+func (e *Engine) natDs(sa *isakmpSA) []wire.Payload {
+	destination := sa.remote
+	if e.cfg.ForceEncapsulation {
+		destination = netip.AddrPortFrom(destination.Addr(), 0) // nobody's port
+	}
+	return []wire.Payload{sa.natD(destination), sa.natD(sa.local)}
+}
+
 // natD returns the NAT-D payload of an address.
 func (sa *isakmpSA) natD(addr netip.AddrPort) wire.NATD {
 	return wire.NATD(keymat.NATD(sa.proposal.Hash, sa.name.i, sa.name.r, addr))

@@ -135,7 +135,7 @@ func (e *Engine) mainMode3(sa *isakmpSA, d Datagram, h wire.Header) {
 	hs.private, hs.responderNonce = private, ours
 	hs.initiatorKE, hs.initiatorNonce = bytes.Clone(ke), bytes.Clone(nonce)
 	if hs.natT {
-		hs.natD, sa.peer.natThere, sa.peer.natHere = sa.detectNAT(p.all(wire.PayloadNATD))
+		e.learnNAT(sa, p.all(wire.PayloadNATD))
 	}
 	sa.state = awaitDH
 	e.halfOpen.prove(sa)
@@ -151,7 +151,7 @@ func (e *Engine) sendMessage4(sa *isakmpSA) {
 	answer := []wire.Payload{wire.KE(hs.responderKE), wire.Nonce(hs.responderNonce)}
 	answer = append(answer, e.certificateRequests(sa)...)
 	if hs.natD {
-		answer = append(answer, sa.natD(sa.remote), sa.natD(sa.local))
+		answer = append(answer, e.natDs(sa)...)
 	}
 	sa.state = awaitMessage5
 	e.halfOpen.wait(sa)

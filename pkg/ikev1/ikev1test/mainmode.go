@@ -153,8 +153,8 @@ func (m *MainMode) TakeMessage4(b []byte) error {
 		return fmt.Errorf("message 4 has %d NAT-D payloads", len(natd))
 	}
 	if m.natTraversal() {
-		if !bytes.Equal(natd[0], keymat.NATD(m.Hash, m.CookieI, m.CookieR, m.Addr)) {
-			return errors.New("message 4's first NAT-D is not the client's address and port")
+		if bytes.Equal(natd[0], keymat.NATD(m.Hash, m.CookieI, m.CookieR, m.Addr)) == m.Forced {
+			return fmt.Errorf("message 4's first NAT-D is the client's address and port: %v, should be: %v", m.Forced, !m.Forced)
 		}
 		if !bytes.Equal(natd[1], keymat.NATD(m.Hash, m.CookieI, m.CookieR, m.Server)) {
 			return errors.New("message 4's second NAT-D is not the server's address and port")

@@ -32,6 +32,9 @@ type Peer struct {
 	Target       netip.AddrPort // the server's address as the client sees it
 	floatPort    uint16         // the NAT's port for the client's 4500
 
+	// Forced says that the server has to pretend that there is a NAT in front of the client.
+	Forced bool
+
 	PSK       []byte
 	Rand      io.Reader
 	Offer     []wire.Transform // phase 1
@@ -60,9 +63,9 @@ func (p *Peer) BehindNAT(port500, port4500 uint16) *Peer {
 	return p
 }
 
-// Natted says whether there is a NAT at either end.
+// Natted says whether there is a NAT at either end, or the client is made to believe so.
 func (p *Peer) Natted() bool {
-	return p.Addr.Addr() != p.Inner.Addr() || p.Target.Addr() != p.Server.Addr()
+	return p.Forced || p.Addr.Addr() != p.Inner.Addr() || p.Target.Addr() != p.Server.Addr()
 }
 
 // Random returns n octets.
