@@ -2,6 +2,7 @@ package pki
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -18,14 +19,36 @@ type TrustConfig struct {
 	Intermediates []*x509.Certificate
 	// Allow lists the peers allowed: one rule that fits is enough. Empty allows everybody whom the anchors vouch for.
 	Allow []Rule
+
+	// Revocation says what becomes of certificates about whose revocation nothing fresh is known.
+	Revocation Mode
+	// CRLs are in DER or PEM, as for [Trust.AddCRL].
+	CRLs [][]byte
+	// CRLURLs and OCSPURLs (http, https) are asked about every certificate about which no fresh CRL or OCSP response is at hand.
+	CRLURLs, OCSPURLs []string
+	// CertificateURLs lets the URLs be asked, too, that certificates name (CRL distribution points, authority information access):
+	// only those of a path to an anchor, and only after the peer proved that it has the key.
+	CertificateURLs bool
+	// Fetch gets what a request asks for. It should give up long before the context of Authenticate does, or peers are lost that
+	// mode [Soft] would let pass. It is called from within Authenticate, at most 8 times each; nil fetches nothing.
+	Fetch func(context.Context, Request) ([]byte, error)
 }
 
 // Trust authenticates peers. It is safe for concurrent use.
 type Trust struct {
 	anchors       map[string][]*x509.Certificate // by RawSubject
 	intermediates map[string][]*x509.Certificate // by RawSubject
+	cas           []*x509.Certificate            // both
 	authorities   [][]byte
 	allow         []Rule
+
+	mode            Mode
+	configured      []source
+	certificateURLs bool
+	fetch           func(context.Context, Request) ([]byte, error)
+	lists           lists
+	responses       responses
+	fetches         fetches
 }
 
 // NewTrust returns the trust that a configuration describes.
@@ -36,7 +59,13 @@ func NewTrust(config TrustConfig) (*Trust, error) {
 	t := &Trust{
 		anchors:       map[string][]*x509.Certificate{},
 		intermediates: map[string][]*x509.Certificate{},
+		cas:           slices.Concat(config.Anchors, config.Intermediates),
 		allow:         slices.Clone(config.Allow),
+
+		certificateURLs: config.CertificateURLs,
+		fetch:           config.Fetch,
+		responses:       responses{all: map[responseKey]responseEntry{}},
+		fetches:         fetches{all: map[[sha256.Size]byte]*fetched{}},
 	}
 	for _, cert := range config.Anchors {
 		if !fitCAKey(cert.PublicKey, maxAnchorBits) {
@@ -51,7 +80,41 @@ func NewTrust(config TrustConfig) (*Trust, error) {
 	for _, cert := range config.Intermediates {
 		t.intermediates[string(cert.RawSubject)] = append(t.intermediates[string(cert.RawSubject)], cert)
 	}
+	if err := t.configureRevocation(config); err != nil {
+		return nil, err
+	}
 	return t, nil
+}
+
+func (t *Trust) configureRevocation(config TrustConfig) error {
+	t.mode = Soft
+	if config.Revocation != "" {
+		mode, err := ParseMode(string(config.Revocation))
+		if err != nil {
+			return err
+		}
+		t.mode = mode
+	}
+	for i, crl := range config.CRLs {
+		if err := t.AddCRL(crl); err != nil {
+			return fmt.Errorf("CRL %d: %w", i+1, err)
+		}
+	}
+	for _, u := range config.CRLURLs {
+		t.configured = append(t.configured, source{kind: FetchCRL, url: u})
+	}
+	for _, u := range config.OCSPURLs {
+		t.configured = append(t.configured, source{kind: FetchOCSP, url: u})
+	}
+	for _, s := range t.configured {
+		if err := checkURL(s.url); err != nil {
+			return err
+		}
+	}
+	if config.Fetch == nil && (len(t.configured) > 0 || t.certificateURLs) {
+		return errors.New("URLs for revocation, and nothing to fetch them with")
+	}
+	return nil
 }
 
 // Authorities returns the DER DNs of the anchors, for CERTREQ payloads.
@@ -78,6 +141,8 @@ type Claim struct {
 	Identity     []byte
 	// Hash is HASH_I or HASH_R, computed with the hash of [Method.Hash]; Signature is the content of the SIG payload.
 	Hash, Signature []byte
+	// OCSP has OCSP responses that the peer sent along (stapled), if it can; the first 8 are looked at.
+	OCSP [][]byte
 }
 
 // Peer is a peer that proved its identity.
@@ -98,6 +163,7 @@ type Peer struct {
 //
 // The error is an [*Error], or the error of ctx. A claim costs a stranger's host at most 8 signature checks for the proof, 16 to find
 // a path and then 12 to check it, with RSA keys of at most 4096 bits (anchors: 8192).
+// Nothing is fetched for one who has no proof.
 func (t *Trust) Authenticate(ctx context.Context, c Claim) (Peer, error) {
 	if !c.Method.Signature() || c.Now.IsZero() {
 		return Peer{}, fail(Malformed, "a claim needs the time, and a method with signatures: %s has none", c.Method)
@@ -124,7 +190,13 @@ func (t *Trust) Authenticate(ctx context.Context, c Claim) (Peer, error) {
 			peer.NotAfter = cert.NotAfter
 		}
 	}
-	return peer, ctx.Err()
+	if peer.RevocationUnknown, err = t.checkRevocation(ctx, path, c); err != nil {
+		return Peer{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Peer{}, err
+	}
+	return peer, nil
 }
 
 // prover returns the first certificate whose key proves the signature. If there is none, it returns the likeliest, the first that is

@@ -28,7 +28,7 @@ func TestAuthenticate(t *testing.T) {
 			got, err := trust.Authenticate(t.Context(), claim)
 			wantCause(t, err, "")
 			if got.Subject != "CN=client,O=Example" || !slices.Equal(got.SANs, []string{"client.vpn.example.com", "alice@example.com"}) ||
-				!got.NotAfter.Equal(peer.cert.NotAfter) || got.RevocationUnknown {
+				!got.NotAfter.Equal(peer.cert.NotAfter) || !got.RevocationUnknown {
 				t.Errorf("peer %+v", got)
 			}
 			slices.Reverse(claim.Chain)
