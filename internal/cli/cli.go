@@ -51,7 +51,7 @@ func IsTerminal(f *os.File) bool {
 func newRoot(env *Env) *cobra.Command {
 	g := &globals{env: env}
 	root := group("l2tpctl", "L2TP/IPsec concentrator for Linux",
-		newServe(g), newCheck(g), newTunnel(g), newSession(g), newSA(g), newStats(g), newVersion(g))
+		newServe(g), newCheck(g), newTunnel(g), newSession(g), newSA(g), newEvents(g), newStats(g), newVersion(g))
 	if env.Doctor != nil {
 		root.AddCommand(newDoctor(g))
 	}

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
@@ -20,6 +22,8 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/control"
 	"github.com/l2tpctl/l2tpctl/internal/doctor"
 )
+
+func init() { time.Local = time.FixedZone("CET", 3600) } // so that tables are the same everywhere
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files")
 
@@ -66,6 +70,29 @@ func (*still) Stats(context.Context) (control.Stats, error) {
 	}, nil
 }
 
+func (*still) Events(_ context.Context, q control.EventQuery) ([]control.Event, uint64, error) {
+	at := func(second int) time.Time { return time.Date(2026, 3, 1, 9, 30, second, 500_000_000, time.UTC) }
+	peer := netip.MustParseAddrPort("203.0.113.9:49152")
+	all := []control.Event{
+		{Seq: 1, Time: at(1), Severity: "info", Kind: "daemon_started", Text: "the daemon has started"},
+		{Seq: 2, Time: at(2), Severity: "warning", Kind: "client_failed", Peer: peer, ClientKind: "android", Cause: "android_modp1024",
+			Text: "no phase 1 proposal in common: this Android knows no other group than modp1024", Hint: "set ike.profile to legacy",
+			Offered: "aes256-sha384-modp1024, aes256-sha256-modp1024", Allowed: strings.Repeat("aes256-sha256-modp2048, ", 13) + "aes128-sha1-ecp256"},
+		{Seq: 3, Time: at(3), Severity: "info", Kind: "session_up", Peer: peer, ClientID: 4, TunnelID: 16384, SessionID: "16384-1", User: "alice",
+			Identity: "192.168.1.20", ClientKind: "windows", Text: "10.99.0.10 on l2t16384-1"},
+		{Seq: 4, Time: at(4), Severity: "warning", Kind: "auth_rejected", Peer: peer, ClientID: 5, TunnelID: 16385, SessionID: "16385-1", User: "evil\x1b[2J\u202e",
+			Identity: "a\tb", Cause: "wrong_password", Text: "wrong password", Hint: `see HKLM\SYSTEM\Policy` + "\x1b"},
+	}
+	selected := slices.DeleteFunc(slices.Clone(all), func(e control.Event) bool { return e.Seq <= q.Since })
+	if q.Limit > 0 && len(selected) > q.Limit {
+		selected = selected[len(selected)-q.Limit:]
+	}
+	return selected, uint64(len(all)), nil
+}
+
+// NextEvents ends the streams when they have told of all.
+func (*still) NextEvents(context.Context, uint64) ([]control.Event, error) { return nil, io.EOF }
+
 func (s *still) CloseTunnel(_ context.Context, id uint16) error {
 	if id != 16384 {
 		return fmt.Errorf("tunnel %d: %w", id, control.ErrNotFound)
@@ -82,10 +109,15 @@ func (s *still) CloseSession(_ context.Context, id string) error {
 	return nil
 }
 
-// daemon runs the API over a real socket.
+// daemon is one whose world stands still.
 func daemon(t *testing.T) (socket string, b *still) {
 	t.Helper()
 	b = &still{}
+	return serve(t, b), b
+}
+
+func serve(t *testing.T, b control.Backend) (socket string) {
+	t.Helper()
 	socket = filepath.Join(t.TempDir(), "c.sock")
 	l, err := control.Listen(t.Context(), socket, "")
 	if err != nil {
@@ -100,7 +132,7 @@ func daemon(t *testing.T) (socket string, b *still) {
 			t.Error(err)
 		}
 	})
-	return socket, b
+	return socket
 }
 
 type result struct {
@@ -139,6 +171,17 @@ func TestGolden(t *testing.T) {
 		{"session-show-json", true, "session show 16384-2 -o json --columns id,ip"},
 		{"sa-list", true, "sa list"},
 		{"sa-list-wide", true, "sa list -o wide"},
+		{"events", true, "events"},
+		{"events-pipe", false, "events"},
+		{"events-wide", true, "events -o wide"},
+		{"events-json", true, "events --since 2 -o json --columns seq,time,severity,kind,user,cause,hint"},
+		{"events-csv", true, "events -o csv --match kind=client_failed"},
+		{"events-columns", true, "events --columns time,cause --sort=-time --match severity=warning"},
+		{"events-follow", true, "events --follow"},
+		{"events-follow-match", true, "events -f --match severity=warning --since 2"},
+		{"events-follow-pipe", false, "events -f --match severity=info"},
+		{"events-follow-json", false, "events -f -o json"},
+		{"events-follow-csv", false, "events -f -o csv --columns seq,user,text"},
 		{"stats", true, "stats"},
 		{"stats-json", false, "stats -o json"},
 		{"stats-match", false, "stats --match name=ike.drops.*"},
@@ -180,6 +223,11 @@ func TestExitCodes(t *testing.T) {
 		{"tunnel list -o xml", ExitUsage, `unknown output format "xml"; there are table, wide, json, csv`},
 		{"tunnel list extra", ExitUsage, `unknown command "extra"`},
 		{"stats --match XfrmInError", ExitOK, "no counter matches; those of xfrm_stat and drops are left out as long as they are zero"},
+		{"events --follow --socket /nonexistent/c.sock", ExitUnreachable, "start the daemon (l2tpctl serve)"},
+		{"events --follow --sort time", ExitUsage, "it goes without --sort"},
+		{"events --since yesterday", ExitUsage, "invalid argument"},
+		{"events --columns colour", ExitUsage, "unknown column"},
+		{"events -f --match colour=red", ExitUsage, "unknown column"},
 		{"tunnel lst", ExitUsage, "unknown command \"lst\"\nTry: l2tpctl tunnel --help"},
 		{"tunnel", ExitUsage, "l2tpctl: which command? l2tpctl tunnel needs one of those above\n"},
 		{"", ExitUsage, "l2tpctl: which command? l2tpctl needs one of those above\n"},
@@ -219,6 +267,41 @@ func TestExitCodes(t *testing.T) {
 	}
 	if got := run(t, Env{}, "--help"); got.code != 0 || !strings.Contains(got.out, "session") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// endless is a backend that always has one more event to come.
+type endless struct{ *still }
+
+func (endless) NextEvents(ctx context.Context, _ uint64) ([]control.Event, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// signalled is an output whose reader has enough when it has seen a word.
+type signalled struct {
+	bytes.Buffer
+	word string
+	stop context.CancelFunc
+}
+
+func (s *signalled) Write(b []byte) (int, error) {
+	n, err := s.Buffer.Write(b)
+	if strings.Contains(s.String(), s.word) {
+		s.stop()
+	}
+	return n, err
+}
+
+// The operator's SIGINT is the end of --follow, and no failure.
+func TestFollowUntilInterrupted(t *testing.T) {
+	socket := serve(t, endless{&still{}})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out, errs := &signalled{word: "auth_rejected", stop: cancel}, &bytes.Buffer{}
+	code := Run(ctx, Env{Out: out, Err: errs}, []string{"events", "-f", "-o", "csv", "--columns", "kind", "--socket", socket})
+	if want := "kind\ndaemon_started\nclient_failed\nsession_up\nauth_rejected\n"; code != ExitOK || out.String() != want || errs.Len() != 0 {
+		t.Errorf("%d, %q, %q", code, out.String(), errs.String())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // column is a field of the rows.
@@ -16,7 +17,7 @@ type column struct {
 	name   string // as in JSON
 	index  int
 	wide   bool   // not in the usual table
-	format string // for people: bytes, duration, hex or empty
+	format string // for people: bytes, duration, hex, time or empty
 }
 
 // columnsOf reads the columns from the json and table tags of a struct type.
@@ -65,6 +66,8 @@ func (c column) raw(row reflect.Value) string {
 func (c column) human(row reflect.Value) string {
 	f := row.Field(c.index)
 	switch c.format {
+	case "time":
+		return f.Interface().(time.Time).Local().Format(time.DateTime)
 	case "bytes":
 		return humanBytes(f.Uint())
 	case "duration":
@@ -92,6 +95,8 @@ func (c column) compare(a, b reflect.Value) int {
 		return v.Compare(y.Interface().(netip.Addr))
 	case netip.AddrPort:
 		return v.Compare(y.Interface().(netip.AddrPort))
+	case time.Time:
+		return v.Compare(y.Interface().(time.Time))
 	case bool:
 		return strings.Compare(c.raw(a), c.raw(b))
 	}

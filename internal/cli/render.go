@@ -23,6 +23,8 @@ type output struct {
 	columns []string
 	sort    []string
 	match   []string
+
+	notes func(row reflect.Value) []string // lines below a row of the usual table, harmless for a terminal; nil: none
 }
 
 // outputFlags adds -o and --columns, and for lists --sort and --match.
@@ -101,27 +103,46 @@ func printList[T any](o *output, n noun, rows []T) error {
 		}
 	}
 	slices.SortStableFunc(values, order)
-	switch o.format {
-	case "json":
+	switch {
+	case o.format == "json":
 		return printJSON(o.env.Out, columns, values, false)
-	case "csv":
+	case o.format == "csv":
 		return printCSV(o.env.Out, columns, values)
-	case "":
-		if !o.env.Terminal {
-			return printTSV(o.env.Out, columns, values)
+	case !o.people():
+		return printTSV(o.env.Out, columns, values)
+	}
+	var lines [][]string
+	if len(values) > 0 {
+		lines = append([][]string{headers(columns)}, o.table(columns, values)...)
+	}
+	return printTable(o.env.Out, lines, nil, n.count(len(values), len(rows))+"\n")
+}
+
+// people says whether a list is to be a table for people.
+func (o *output) people() bool {
+	return o.format == "table" || o.format == "wide" || o.format == "" && o.env.Terminal
+}
+
+func headers(columns []column) []string {
+	line := make([]string, len(columns))
+	for i, c := range columns {
+		line[i] = c.header()
+	}
+	return line
+}
+
+// table returns the lines of a table without its header. One that shows all fields, or those that were asked for, has no notes.
+func (o *output) table(columns []column, rows []reflect.Value) (lines [][]string) {
+	for _, v := range rows {
+		lines = append(lines, cells(columns, v, column.human))
+		if o.notes == nil || o.format == "wide" || len(o.columns) > 0 {
+			continue
+		}
+		for _, note := range o.notes(v) {
+			lines = append(lines, []string{note})
 		}
 	}
-	lines := [][]string{make([]string, len(columns))}
-	for i, c := range columns {
-		lines[0][i] = c.header()
-	}
-	for _, v := range values {
-		lines = append(lines, cells(columns, v, column.human))
-	}
-	if len(values) == 0 {
-		lines = nil
-	}
-	return printTable(o.env.Out, lines, n.count(len(values), len(rows))+"\n")
+	return lines
 }
 
 // printOne prints a single object, one field in each line where a list would have columns.
@@ -151,7 +172,7 @@ func printOne[T any](o *output, row T) error {
 	if o.format == "" && !o.env.Terminal {
 		return writeTSV(o.env.Out, pairs(func(c column) string { return c.name }, column.raw))
 	}
-	return printTable(o.env.Out, pairs(column.header, column.human), "")
+	return printTable(o.env.Out, pairs(column.header, column.human), nil, "")
 }
 
 func cells(columns []column, row reflect.Value, value func(column, reflect.Value) string) []string {
@@ -162,10 +183,14 @@ func cells(columns []column, row reflect.Value, value func(column, reflect.Value
 	return line
 }
 
-// printTable aligns the cells and ends with a footer.
-func printTable(w io.Writer, lines [][]string, footer string) error {
-	var widths []int
+// printTable aligns the cells, whose columns have at least the given widths, and ends with a footer. A line of one cell is printed as
+// it is.
+func printTable(w io.Writer, lines [][]string, least []int, footer string) error {
+	widths := slices.Clone(least)
 	for _, line := range lines {
+		if len(line) == 1 {
+			continue
+		}
 		for i, cell := range line {
 			if i == len(widths) {
 				widths = append(widths, 0)
@@ -228,18 +253,10 @@ func printCSV(w io.Writer, columns []column, rows []reflect.Value) error {
 func printJSON(w io.Writer, columns []column, rows []reflect.Value, single bool) error {
 	objects := make([]json.RawMessage, len(rows))
 	for i, row := range rows {
-		b := []byte{'{'}
-		for j, c := range columns {
-			if j > 0 {
-				b = append(b, ',')
-			}
-			value, err := json.Marshal(row.Field(c.index).Interface())
-			if err != nil {
-				return err
-			}
-			b = append(append(append(b, strconv.Quote(c.name)...), ':'), value...)
+		var err error
+		if objects[i], err = jsonObject(columns, row); err != nil {
+			return err
 		}
-		objects[i] = append(b, '}')
 	}
 	if single {
 		return writeJSON(w, objects[0])
@@ -247,13 +264,34 @@ func printJSON(w io.Writer, columns []column, rows []reflect.Value, single bool)
 	return writeJSON(w, objects)
 }
 
-// writeJSON prints a value. What encoding/json leaves as it is but terminals obey (DEL, C1 controls, marks of direction) is
-// escaped too; such characters occur in strings only.
+// jsonObject is a row with the columns as keys, in their order.
+func jsonObject(columns []column, row reflect.Value) (json.RawMessage, error) {
+	b := []byte{'{'}
+	for i, c := range columns {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		value, err := json.Marshal(row.Field(c.index).Interface())
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(append(b, strconv.Quote(c.name)...), ':'), value...)
+	}
+	return append(b, '}'), nil
+}
+
 func writeJSON(w io.Writer, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
+	_, err = io.WriteString(w, harmless(data)+"\n")
+	return err
+}
+
+// harmless escapes what encoding/json leaves as it is but terminals obey (DEL, C1 controls, marks of direction); such characters occur
+// in strings only.
+func harmless(data []byte) string {
 	var b strings.Builder
 	for _, r := range string(data) {
 		if r == '\n' || unicode.IsPrint(r) {
@@ -264,7 +302,5 @@ func writeJSON(w io.Writer, v any) error {
 			fmt.Fprintf(&b, `\u%04x`, unit)
 		}
 	}
-	b.WriteByte('\n')
-	_, err = io.WriteString(w, b.String())
-	return err
+	return b.String()
 }

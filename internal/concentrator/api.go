@@ -202,6 +202,17 @@ func saDirection(st xfrm.State) string {
 	return "out"
 }
 
+// Events implements control.Backend.
+func (a api) Events(_ context.Context, q control.EventQuery) ([]control.Event, uint64, error) {
+	events, latest := a.c.journal.read(q)
+	return events, latest, nil
+}
+
+// NextEvents implements control.Backend.
+func (a api) NextEvents(ctx context.Context, since uint64) ([]control.Event, error) {
+	return a.c.journal.next(ctx, since)
+}
+
 // CloseTunnel implements control.Backend.
 func (a api) CloseTunnel(ctx context.Context, id uint16) error {
 	c := a.c

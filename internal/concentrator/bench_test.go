@@ -126,6 +126,9 @@ func (b *bench) finish() {
 	if left := b.m.left(); left != "" {
 		b.t.Errorf("after the shutdown there is: %s; log %v", left, b.words())
 	}
+	if n := len(b.c.peers); n != 0 {
+		b.t.Errorf("%d peers are remembered", n)
+	}
 	if n := b.c.counters.panics; n != b.panics {
 		b.t.Errorf("%d panics: %v", n, b.words())
 	}

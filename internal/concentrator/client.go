@@ -16,6 +16,7 @@ import (
 // A client is one IPsec peer with its slot: everything that exists in the kernel on its behalf.
 type client struct {
 	id       ikev1.ClientID
+	peer     peer
 	port     slot.Port
 	remote   netip.AddrPort // outer, as IKE knows it
 	socket   ClientSocket
@@ -58,6 +59,7 @@ func (c *Concentrator) openClient(now time.Time, sa ikev1.ChildSA) (*client, err
 	}
 	cl := &client{
 		id:       sa.Client,
+		peer:     c.peers[sa.Client],
 		port:     port,
 		remote:   sa.Remote,
 		socket:   socket,

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/l2tpctl/l2tpctl/internal/control"
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/internal/udp"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
@@ -32,6 +33,8 @@ type Options struct {
 	// TerminateWait is how long a PPP endpoint may take to say goodbye to its peer.
 	TerminateWait time.Duration
 	PPP           PPPOptions
+	// Events is how many events are remembered; 0: 1024.
+	Events int
 }
 
 // Parts are what a Concentrator works with.
@@ -61,8 +64,11 @@ type Concentrator struct {
 	work        chan func()
 	verifying   chan struct{} // has a place for each verification
 
+	journal *journal
+
 	// Everything below belongs to the loop.
 	slots   *slot.Allocator
+	peers   map[ikev1.ClientID]peer // from phase 1 on
 	clients map[ikev1.ClientID]*client
 	ports   map[slot.Port]*client
 	byNAS   map[string]*session
@@ -87,7 +93,9 @@ func New(parts Parts, opt Options) (*Concentrator, error) {
 		stopped:     make(chan struct{}),
 		work:        make(chan func(), inboxSize),
 		verifying:   make(chan struct{}, maxVerifications),
+		journal:     newJournal(opt.Events),
 		slots:       slots,
+		peers:       make(map[ikev1.ClientID]peer),
 		clients:     make(map[ikev1.ClientID]*client),
 		ports:       make(map[slot.Port]*client),
 		byNAS:       make(map[string]*session),
@@ -99,7 +107,9 @@ func New(parts Parts, opt Options) (*Concentrator, error) {
 // and the control API hand functions to it through inbox and control.
 func (c *Concentrator) Serve(ctx context.Context) error {
 	defer close(c.stopped)
+	defer c.journal.close()
 	c.started = time.Now()
+	c.record("started", control.Event{Kind: eventStarted, Text: "the daemon has started"})
 	for range workers() {
 		go c.runWork()
 	}

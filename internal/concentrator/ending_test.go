@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
 	"github.com/l2tpctl/l2tpctl/internal/control"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp/l2tptest"
@@ -77,7 +78,7 @@ func TestPPPEnds(t *testing.T) {
 // A client whose only call fails is ended as a whole, so that it can say so to its user and begin anew.
 func TestAuthenticationFails(t *testing.T) {
 	play(t, 22, func(t *testing.T, b *bench) {
-		b.m.login = func(string) login { return login{user: "mallory", password: true} }
+		b.m.login = func(string) login { return login{user: "mallory", rejected: aaa.ReasonWrongPassword} }
 		s := b.station(1)
 		s.dial()
 		b.until("pppd runs", func() bool { return b.m.counts().processes == 1 })
@@ -119,7 +120,7 @@ func TestNoMethodInCommon(t *testing.T) {
 // What was rejected goes as a whole, also if the client hangs up first.
 func TestRejectedClientHangsUp(t *testing.T) {
 	play(t, 63, func(t *testing.T, b *bench) {
-		b.m.login = func(string) login { return login{user: "mallory", password: true} }
+		b.m.login = func(string) login { return login{user: "mallory", rejected: aaa.ReasonWrongPassword} }
 		s := b.station(1)
 		s.dial()
 		b.until("it is rejected", func() bool { return b.counted().rejected == 1 })

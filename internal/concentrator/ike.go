@@ -116,7 +116,10 @@ func (c *Concentrator) deleteSA(id xfrm.ID) error {
 }
 
 func (c *Concentrator) onIKEEvent(now time.Time, event ikev1.Event) {
-	c.logIKE(event)
+	if e, ok := event.(ikev1.Phase1Established); ok {
+		c.peers[e.Client] = peer{e.Identity, e.VendorKind}
+	}
+	c.recordIKE(event)
 	switch e := event.(type) {
 	case ikev1.Dropped:
 		c.counters.ike[string(e.Reason)]++
@@ -138,5 +141,6 @@ func (c *Concentrator) onIKEEvent(now time.Time, event ikev1.Event) {
 		if cl := c.clients[e.Client]; cl != nil {
 			c.closeClient(now, cl)
 		}
+		delete(c.peers, e.Client)
 	}
 }

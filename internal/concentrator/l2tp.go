@@ -124,7 +124,7 @@ func (c *Concentrator) deleteTunnel(socket ClientSocket, id uint16) error {
 }
 
 func (c *Concentrator) onL2TPEvent(now time.Time, event l2tp.Event) {
-	c.logL2TP(event)
+	c.recordL2TP(event)
 	switch e := event.(type) {
 	case l2tp.Dropped:
 		c.counters.l2tp[string(e.Reason)]++

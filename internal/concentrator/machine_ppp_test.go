@@ -16,7 +16,7 @@ type machinePPP struct{ *machine }
 // login is how a PPP peer behaves.
 type login struct {
 	user     string
-	password bool          // true: it is the wrong one
+	rejected aaa.Reason    // empty: it is not
 	silent   bool          // never answers
 	deaf     bool          // its pppd does not end when asked to
 	life     time.Duration // hangs up after this time; zero: never
@@ -90,8 +90,8 @@ func (p *process) serve() int {
 	if code := p.wait(200*time.Millisecond, -2); code != -2 {
 		return code
 	}
-	if p.login.password {
-		p.m.tell(aaa.Rejected{NASID: p.s.Name, User: p.login.user, Method: aaa.MethodMSCHAPv2, Reason: aaa.ReasonWrongPassword})
+	if p.login.rejected != "" {
+		p.m.tell(aaa.Rejected{NASID: p.s.Name, User: p.login.user, Method: aaa.MethodMSCHAPv2, Reason: p.login.rejected})
 		return p.wait(50*time.Millisecond, pppd.ExitPeerAuthFailed)
 	}
 	address := netip.AddrFrom4([4]byte{10, 0, byte(p.s.TunnelID), byte(p.s.SessionID)})

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/internal/control"
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
 	"github.com/l2tpctl/l2tpctl/pkg/pppd"
@@ -57,7 +58,10 @@ func (c *Concentrator) startPPP(e l2tp.SessionUp) {
 				return
 			}
 			if err != nil {
-				c.Log.Error("starting PPP failed", zap.String("interface", s.iface), zap.Error(err))
+				ev := s.event(eventSessionFailed)
+				ev.Severity = control.SeverityError
+				causePPPStart.explain(&ev)
+				c.record("starting PPP failed", ev, zap.String("interface", s.iface), zap.Error(err))
 				c.pppEnded(now, s, pppd.Exit{Reason: "PPP could not be started"})
 				return
 			}
@@ -106,8 +110,7 @@ func (c *Concentrator) pppEnded(now time.Time, s *session, exit pppd.Exit) {
 		return
 	}
 	if exit.Code == pppd.ExitPeerAuthFailed && !s.failed { // without a word to the RADIUS server
-		c.reject(s, "no method in common, or no answer in time", zap.Stringer("accepted", c.opt.PPP.Auth),
-			zap.String("hint", "allow one of the accepted methods on the client, or add the client's to ppp.auth"))
+		c.reject(s, "", causeNoMethod, zap.Stringer("accepted", c.opt.PPP.Auth))
 	}
 	s.failed = s.failed || s.up.IsZero()
 	if s.reason == "" {

@@ -154,7 +154,9 @@ func (c *Concentrator) finishSession(s *session) {
 	if !s.up.IsZero() {
 		c.counters.sessionsDown++
 	}
-	c.Log.Info("session down", append(s.fields(), zap.String("reason", s.reason), zap.Bool("by_peer", s.down.ByPeer),
+	ev := s.event(eventSessionDown)
+	ev.Text = s.reason
+	c.record("session down", ev, append(s.fields(), zap.String("reason", s.reason), zap.Bool("by_peer", s.down.ByPeer),
 		zap.Duration("duration", now.Sub(s.created).Round(time.Millisecond)),
 		zap.Uint64("rx_bytes", s.stats.RxBytes), zap.Uint64("tx_bytes", s.stats.TxBytes))...)
 	if s.failed && len(cl.sessions) == 0 && cl.ending == "" {
@@ -163,11 +165,11 @@ func (c *Concentrator) finishSession(s *session) {
 	c.retire(now, cl)
 }
 
-// fields identify the session in the log, as far as it is known.
+// fields say in the log what events do not say of a session.
 func (s *session) fields() []zap.Field {
-	fields := []zap.Field{zap.String("session", s.name()), zap.String("interface", s.iface), zap.Stringer("peer", s.client.remote)}
+	fields := []zap.Field{zap.String("interface", s.iface)}
 	if s.user != "" {
-		fields = append(fields, zap.String("user", s.user), zap.Stringer("ip", s.address))
+		fields = append(fields, zap.Stringer("ip", s.address))
 	}
 	return fields
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/l2tpctl/l2tpctl/internal/control"
 )
 
 var errStopped = errors.New("the concentrator has stopped")
@@ -19,7 +21,7 @@ const settleWait = 5 * time.Second
 func (c *Concentrator) shutdown() error {
 	now := time.Now()
 	c.IKE.Refuse()
-	c.Log.Info("stopping", zap.Int("clients", len(c.clients)))
+	c.record("stopping", control.Event{Kind: eventStopping, Text: fmt.Sprintf("the daemon ends; %d clients", len(c.clients))}, zap.Int("clients", len(c.clients)))
 	for _, cl := range c.clients {
 		c.endClient(now, cl, "the server is stopping")
 	}

@@ -1,11 +1,14 @@
 package concentrator
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/internal/control"
 )
 
 func (c *Concentrator) closeAAA(s *session) {
@@ -34,7 +37,7 @@ func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
 		}
 	case aaa.Rejected:
 		if s := c.byNAS[e.NASID]; s != nil {
-			c.reject(s, string(e.Reason), zap.String("tried_as", e.User))
+			c.reject(s, e.User, rejection(e.Reason))
 		}
 	case aaa.Started:
 		if s := c.byNAS[e.NASID]; s != nil {
@@ -48,14 +51,20 @@ func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
 				s.state, s.reason = sessionEstablished, ""
 			}
 			c.counters.sessionsUp++
-			c.Log.Info("session up", append(s.fields(), zap.Duration("setup", now.Sub(s.client.opened).Round(time.Millisecond)))...)
+			ev := s.event(eventSessionUp)
+			ev.Text = fmt.Sprintf("%s on %s", s.address, s.iface)
+			c.record("session up", ev, append(s.fields(), zap.Duration("setup", now.Sub(s.client.opened).Round(time.Millisecond)))...)
 		}
 	}
 }
 
-// reject notes that a session comes to nothing for want of a user.
-func (c *Concentrator) reject(s *session, reason string, more ...zap.Field) {
+// reject notes that a session comes to nothing for want of a user. name is what the peer calls itself, if it has come so far.
+func (c *Concentrator) reject(s *session, name string, why cause, more ...zap.Field) {
 	c.counters.rejected++
-	s.failed, s.reason = true, "authentication failed: "+reason
-	c.Log.Warn("authentication failed", append(append(s.fields(), zap.String("reason", reason)), more...)...)
+	s.failed, s.reason = true, "authentication failed: "+why.text
+	ev := s.event(eventAuthRejected)
+	ev.Severity = control.SeverityWarning
+	ev.User = cmp.Or(ev.User, name)
+	why.explain(&ev)
+	c.record("authentication failed", ev, append(append(s.fields(), zap.String("tried_as", name)), more...)...)
 }

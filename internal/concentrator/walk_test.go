@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
 	"github.com/l2tpctl/l2tpctl/pkg/pppd"
 )
 
@@ -58,7 +59,7 @@ func circumstances(seed uint64) func(*bench, *Options) {
 		b.m.login = func(string) login {
 			switch b.pick(10) {
 			case 0:
-				return login{user: "mallory", password: true}
+				return login{user: "mallory", rejected: aaa.ReasonWrongPassword}
 			case 1:
 				return login{silent: true}
 			case 2:

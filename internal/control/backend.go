@@ -17,6 +17,11 @@ type Backend interface {
 	SAs(ctx context.Context) ([]SA, error)
 	// Stats returns what can be had: counters that the kernel does not have are nil maps, not an error.
 	Stats(ctx context.Context) (Stats, error)
+	// Events returns the remembered events that q selects, the oldest first, and the number of the latest event of all.
+	Events(ctx context.Context, q EventQuery) (events []Event, latest uint64, err error)
+	// NextEvents waits until there are events with a number above since, and returns those that are remembered. io.EOF means that there
+	// will be none.
+	NextEvents(ctx context.Context, since uint64) ([]Event, error)
 	// CloseTunnel ends a tunnel, its sessions and its IPsec client. ErrNotFound if there is no such tunnel.
 	CloseTunnel(ctx context.Context, id uint16) error
 	// CloseSession ends a session. ErrNotFound if there is no such session.

@@ -105,6 +105,56 @@ func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	return do[Stats](ctx, c, http.MethodGet, "/v1/stats")
 }
 
+// Events lists the events that q selects, the oldest first.
+func (c *Client) Events(ctx context.Context, q EventQuery) ([]Event, error) {
+	return do[[]Event](ctx, c, http.MethodGet, "/v1/events"+q.encode(false))
+}
+
+// FollowEvents calls each with the events that q selects and then with every new one, until ctx ends, which is its error then, or the
+// daemon, which is none. An event of kind [EventsLost] stands for those that came faster than each took them.
+func (c *Client) FollowEvents(ctx context.Context, q EventQuery, each func(Event) error) error {
+	path := "/v1/events" + q.encode(true)
+	stream := http.Client{Transport: c.http.Transport} // without the limit of time
+	resp, err := c.request(ctx, &stream, http.MethodGet, path)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	for dec := json.NewDecoder(resp.Body); ; {
+		var e Event
+		switch err := dec.Decode(&e); {
+		case err == nil:
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, io.EOF):
+			return nil
+		default:
+			return fmt.Errorf("control API: reading the answer to GET %s: %w", path, err)
+		}
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+}
+
+// encode returns the query of a URL, with the question mark.
+func (q EventQuery) encode(follow bool) string {
+	v := url.Values{}
+	if q.Since > 0 {
+		v.Set("since", strconv.FormatUint(q.Since, 10))
+	}
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	if follow {
+		v.Set("follow", "1")
+	}
+	if len(v) == 0 {
+		return ""
+	}
+	return "?" + v.Encode()
+}
+
 // Version returns the version of the running daemon.
 func (c *Client) Version(ctx context.Context) (Version, error) {
 	return do[Version](ctx, c, http.MethodGet, "/v1/version")
@@ -112,27 +162,36 @@ func (c *Client) Version(ctx context.Context) (Version, error) {
 
 // do sends a request and decodes the answer.
 func do[T any](ctx context.Context, c *Client, method, path string) (out T, err error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://l2tpctl"+path, nil)
+	resp, err := c.request(ctx, &c.http, method, path)
 	if err != nil {
-		return out, fmt.Errorf("control API: %w", err)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return out, c.advise(err)
+		return out, err
 	}
 	defer resp.Body.Close()
-	dec := json.NewDecoder(io.LimitReader(resp.Body, maxReplyBytes))
-	if resp.StatusCode != http.StatusOK {
-		e := &Error{Status: resp.StatusCode}
-		if dec.Decode(e) != nil || e.Message == "" {
-			e.Message = "the daemon answered " + resp.Status
-		}
-		return out, e
-	}
-	if err := dec.Decode(&out); err != nil {
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReplyBytes)).Decode(&out); err != nil {
 		return out, fmt.Errorf("control API: reading the answer to %s %s: %w", method, path, err)
 	}
 	return out, nil
+}
+
+// request sends a request and returns an answer that is no refusal; the caller closes its body.
+func (c *Client) request(ctx context.Context, by *http.Client, method, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://l2tpctl"+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("control API: %w", err)
+	}
+	resp, err := by.Do(req)
+	if err != nil {
+		return nil, c.advise(err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	e := &Error{Status: resp.StatusCode}
+	if json.NewDecoder(io.LimitReader(resp.Body, maxReplyBytes)).Decode(e) != nil || e.Message == "" {
+		e.Message = "the daemon answered " + resp.Status
+	}
+	return nil, e
 }
 
 // advise turns the reasons for which a socket cannot be connected into what to do about them.

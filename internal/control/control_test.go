@@ -29,6 +29,7 @@ type memory struct {
 	tunnels  []Tunnel
 	sessions []Session
 	fail     error
+	events   feed
 }
 
 func (m *memory) Tunnels(context.Context) ([]Tunnel, error) {
@@ -52,6 +53,18 @@ func (m *memory) Stats(context.Context) (Stats, error) {
 		Tunnels: 2, IKE: IKEStats{Drops: map[string]uint64{"cookie": 3}},
 		Slots: SlotStats{Exhausted: 6}, Errors: ErrorStats{InboxFull: 1, Panics: 2, Send: 3, Kernel: 4, Runts: 5},
 	}, m.fail
+}
+
+func (m *memory) Events(_ context.Context, q EventQuery) ([]Event, uint64, error) {
+	events, latest := m.events.since(q.Since)
+	if q.Limit > 0 && len(events) > q.Limit {
+		events = events[len(events)-q.Limit:]
+	}
+	return events, latest, m.fail
+}
+
+func (m *memory) NextEvents(ctx context.Context, since uint64) ([]Event, error) {
+	return m.events.next(ctx, since)
 }
 
 func (m *memory) CloseTunnel(_ context.Context, id uint16) error {
@@ -183,6 +196,13 @@ func TestWire(t *testing.T) {
 		{"GET", "/v1/sessions?usr=bob", `400 {"error":"unknown query parameter \"usr\": GET /v1/sessions knows user"}` + "\n"},
 		{"GET", "/v1/sessions?user=a&user=b", `400 {"error":"the query parameter user is there more than once"}` + "\n"},
 		{"GET", "/v1/sessions?user=a;b", `400 {"error":"the query cannot be read: invalid semicolon separator in query"}` + "\n"},
+		{"GET", "/v1/events", "200 []\n"},
+		{"GET", "/v1/events?follow=0&since=3", "200 []\n"},
+		{"GET", "/v1/events?since=-1", `400 {"error":"the query parameter since=-1 is not the number of an event"}` + "\n"},
+		{"GET", "/v1/events?limit=0", `400 {"error":"the query parameter limit=0 is not a number from 1"}` + "\n"},
+		{"GET", "/v1/events?follow=maybe", `400 {"error":"the query parameter follow=maybe is not 1 or 0"}` + "\n"},
+		{"GET", "/v1/events?kind=x", `400 {"error":"unknown query parameter \"kind\": GET /v1/events knows since, limit, follow"}` + "\n"},
+		{"DELETE", "/v1/events", `405 {"error":"/v1/events knows GET, not DELETE"}` + "\n"},
 		{"POST", "/v1/tunnels", `405 {"error":"/v1/tunnels knows GET, not POST"}` + "\n"},
 		{"PUT", "/v1/sessions/1-1", `405 {"error":"/v1/sessions/1-1 knows GET, DELETE, not PUT"}` + "\n"},
 		{"POST", "/v1/tunnel", `404 {"error":"no such endpoint: POST /v1/tunnel"}` + "\n"},
@@ -263,6 +283,7 @@ func TestNames(t *testing.T) {
 	for want, v := range map[string]any{
 		"id,peer_id,state,role,peer,peer_name,identity,nat_t,local,ike_state,ike_proposal,esp_proposal,spi_in,spi_out,offload,sessions,uptime_seconds,rx_bytes,tx_bytes": Tunnel{},
 		"id,tunnel_id,state,user,ip,ip6,peer,interface,mtu,auth,uptime_seconds,rx_bytes,tx_bytes,rate_limit":                                                             Session{},
+		"seq,time,severity,kind,peer,user,cause,text,client_id,tunnel_id,session_id,client_kind,identity,hint,offered,allowed":                                           Event{},
 	} {
 		data, err := json.Marshal(v)
 		if err != nil {

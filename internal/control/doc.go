@@ -4,5 +4,5 @@
 // endpoints. Who may connect to the socket may do everything: its mode and group are the only access control.
 //
 // The `table` tags of the types tell the command line which fields are columns and how people like to read them: "col" is a
-// column, "wide" is a column of the wide table only; then "bytes", "duration" or "hex" may follow.
+// column, "wide" is a column of the wide table only; then "bytes", "duration", "hex" or "time" may follow.
 package control

@@ -23,6 +23,9 @@ const (
 	maxBodyBytes   = 64 << 10
 	requestTimeout = 20 * time.Second
 	shutdownGrace  = 2 * time.Second
+	// Streams have this time of shutdownGrace to come to their end, and then this to write it.
+	streamGrace = time.Second
+	lastWords   = time.Second / 2
 )
 
 // Serve answers requests on the listener until the context ends; then it finishes the running ones and closes the listener.
@@ -30,8 +33,10 @@ func Serve(ctx context.Context, l net.Listener, b Backend, v Version, log *zap.L
 	if log == nil {
 		log = zap.NewNop()
 	}
+	streams, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
 	srv := &http.Server{
-		Handler:           Handler(b, v, log),
+		Handler:           routes(streams, b, v, log),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -40,6 +45,7 @@ func Serve(ctx context.Context, l net.Listener, b Backend, v Version, log *zap.L
 		ConnContext:       withCaller,
 		ErrorLog:          zap.NewStdLog(log),
 	}
+	srv.RegisterOnShutdown(func() { time.AfterFunc(streamGrace, end) }) // they hear of the goodbyes
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
@@ -59,7 +65,12 @@ func Serve(ctx context.Context, l net.Listener, b Backend, v Version, log *zap.L
 
 // Handler returns the API as an http.Handler.
 func Handler(b Backend, v Version, log *zap.Logger) http.Handler {
-	h := &handler{backend: b, log: log}
+	return routes(context.Background(), b, v, log)
+}
+
+// routes returns the API. What streams ends with the context streams.
+func routes(streams context.Context, b Backend, v Version, log *zap.Logger) http.Handler {
+	h := &handler{backend: b, log: log, streams: streams}
 	mux := http.NewServeMux()
 	methods := make(map[string][]string) // by path
 	handle := func(method, path string, f func(*http.Request) (any, error), parameters ...string) {
@@ -86,6 +97,8 @@ func Handler(b Backend, v Version, log *zap.Logger) http.Handler {
 	handle(http.MethodGet, "/v1/sas", func(r *http.Request) (any, error) { return list(b.SAs(r.Context())) })
 	handle(http.MethodGet, "/v1/stats", func(r *http.Request) (any, error) { return b.Stats(r.Context()) })
 	handle(http.MethodGet, "/v1/version", func(*http.Request) (any, error) { return v, nil })
+	methods["/v1/events"] = []string{http.MethodGet}
+	mux.HandleFunc("GET /v1/events", h.events)
 	for path, allowed := range methods {
 		allow := strings.Join(allowed, ", ")
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
@@ -102,6 +115,7 @@ func Handler(b Backend, v Version, log *zap.Logger) http.Handler {
 type handler struct {
 	backend Backend
 	log     *zap.Logger
+	streams context.Context
 }
 
 // checkQuery refuses queries that would be ignored, in whole or in part.

@@ -1,7 +1,9 @@
 package ikev1
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -174,6 +176,9 @@ var explanations = map[Cause]explanation{
 		{"android", "set ike.sha256_96 to android"},
 		{"", "set ike.sha256_96 to all if every client that uses SHA-256 for ESP does so, else remove sha256 from ike.esp_proposals"}}},
 }
+
+// Causes returns the set, sorted.
+func Causes() []Cause { return slices.Sorted(maps.Keys(explanations)) }
 
 // Explain returns what happened in words, and the one setting or the one step at the client that would cure it. The hint is empty
 // only for a cause that is not one of the set, whose text is its own name.
