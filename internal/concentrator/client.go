@@ -29,6 +29,8 @@ type client struct {
 	ready  bool            // an outbound SA is installed: we can answer; see childUp and removeChild
 	early  []l2tp.Datagram // what came before that
 	tunnel bool            // an L2TP tunnel is open or being opened
+	dialed bool            // there was one
+	judged bool            // it was said why there was none; see inspect
 	idle   time.Time       // since when there is no tunnel; zero while there is one
 	proved bool            // a user has authenticated
 	moved  time.Time       // when the SAs last followed the client to another port
@@ -40,6 +42,7 @@ type client struct {
 type child struct {
 	in, out      xfrm.ID
 	encapsulated bool
+	integrity    ikev1.Integrity
 }
 
 // openClient returns the client that sa belongs to; a new one gets a slot and its socket.
@@ -84,6 +87,7 @@ func (c *Concentrator) closeClient(now time.Time, cl *client) {
 	c.applyL2TP(now, c.L2TP.Forget(now, uint16(cl.port)))
 	for id, ch := range cl.children {
 		delete(cl.children, id)
+		c.inspect(cl, ch)
 		c.deleteSA(ch.in)
 		c.deleteSA(ch.out)
 	}

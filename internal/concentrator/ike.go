@@ -73,7 +73,7 @@ func (c *Concentrator) installInbound(now time.Time, sa ikev1.ChildSA) error {
 		}
 		return fmt.Errorf("install inbound SA of slot %d: %w", cl.port, err)
 	}
-	cl.children[sa.Child] = &child{in: st.ID, encapsulated: sa.Encapsulated}
+	cl.children[sa.Child] = &child{in: st.ID, encapsulated: sa.Encapsulated, integrity: sa.Integrity}
 	return nil
 }
 
@@ -100,6 +100,7 @@ func (c *Concentrator) removeChild(a ikev1.RemoveChild) error {
 	}
 	ch := cl.children[a.Child]
 	delete(cl.children, a.Child)
+	c.inspect(cl, ch)
 	cl.ready = cl.answerable()
 	return errors.Join(c.deleteSA(ch.in), c.deleteSA(ch.out))
 }

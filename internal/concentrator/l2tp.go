@@ -62,7 +62,7 @@ func (c *Concentrator) performL2TP(now time.Time, action l2tp.Action) {
 	case l2tp.CreateTunnel:
 		// Now and not in its turn: the tunnel may be closed before that.
 		if cl := c.ports[slot.Port(a.Tunnel)]; cl != nil {
-			cl.tunnel, cl.idle = true, time.Time{}
+			cl.tunnel, cl.dialed, cl.idle = true, true, time.Time{}
 		}
 		c.onClient(a.Tunnel, complete(a.ID), func(cl *client) func() error {
 			return func() error { return c.createTunnel(cl.socket, a) }

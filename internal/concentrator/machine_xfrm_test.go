@@ -94,6 +94,15 @@ func (m machineSAs) UpdateEncap(id xfrm.ID, encap xfrm.Encap) error {
 	return nil
 }
 
+func (m machineSAs) Get(id xfrm.ID) (xfrm.State, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sas[id] == nil {
+		return xfrm.State{}, fmt.Errorf("get %v: %w", id, os.ErrNotExist)
+	}
+	return *m.sas[id], nil
+}
+
 func (m machineSAs) List() ([]xfrm.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -141,11 +150,16 @@ func (m *machine) remove(id xfrm.ID) {
 }
 
 // receive takes an ESP packet from outer with an L2TP message of inner in it: the SA decides which slot hears it.
-func (m *machine) receive(dst netip.Addr, spi uint32, outer, inner netip.AddrPort, payload []byte) {
+// short says that the ICV of the packet was cut off.
+func (m *machine) receive(dst netip.Addr, spi uint32, outer, inner netip.AddrPort, payload []byte, short bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	st := m.sas[xfrm.ID{Dst: dst, SPI: spi}]
 	if st == nil || st.Direction != xfrm.In || st.Src != outer.Addr() {
+		return
+	}
+	if short {
+		st.Stats.IntegrityFailed++
 		return
 	}
 	if !m.count(st, payload) {

@@ -16,6 +16,7 @@ type SAs interface {
 	Add(*xfrm.State) error
 	Delete(xfrm.ID) error
 	UpdateEncap(xfrm.ID, xfrm.Encap) error
+	Get(xfrm.ID) (xfrm.State, error)
 	List() ([]xfrm.State, error)
 }
 

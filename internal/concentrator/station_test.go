@@ -22,6 +22,8 @@ type station struct {
 	delay   time.Duration // how long message 3 of Quick Mode is under way at least
 	offered uint16        // UDP source port of L2TP; 1701 if zero
 
+	truncates bool // cuts the ICV of ESP off
+
 	offer func(*ikev1test.QuickMode) // what it changes of its Quick Modes
 
 	mu     sync.Mutex
@@ -222,7 +224,7 @@ func (s *station) toL2TP(payload []byte) {
 	if port == 0 {
 		port = 1701
 	}
-	s.b.carry(func() { s.b.m.receive(dst, spi, from, netip.AddrPortFrom(from.Addr(), port), payload) })
+	s.b.carry(func() { s.b.m.receive(dst, spi, from, netip.AddrPortFrom(from.Addr(), port), payload, s.truncates) })
 }
 
 // fromL2TP takes what came through an SA that it negotiated.
