@@ -73,3 +73,54 @@ func TestRekeyingByInitiator(t *testing.T) {
 	}
 	want(t, len(left.engine.Clients()), 1, "it is the same client")
 }
+
+// TestSoftLimitOfInitiator: the kernel says that a child has carried enough, maybe more than once, and one new child takes its place.
+func TestSoftLimitOfInitiator(t *testing.T) {
+	p := newPair(t, 3)
+	left := p.ends[0]
+	c := left.connection()
+	c.LifetimeBytes = 250_000_000
+	left.connect(c)
+	p.run(time.Second)
+	before := left.engine.Clients()[0]
+	for _, sa := range left.other.inbound {
+		want(t, sa.LifetimeBytes, c.LifetimeBytes, "both ends know the limit")
+	}
+	for range 2 {
+		left.absorb(left.engine.Expired(p.now, before.ID, before.Children[0].ID, false))
+	}
+	p.run(5 * time.Second)
+	want(t, len(left.children()), 2, "the old child lives on for packets on their way")
+	left.absorb(left.engine.Expired(p.now, before.ID, before.Children[0].ID, false))
+	p.run(time.Minute)
+	want(t, len(left.children()), 1, "then only the new one is left")
+	p.consistent()
+}
+
+// TestHardLimitOfInitiator: an SA that the kernel has ended takes its child along, even right after Quick Mode.
+func TestHardLimitOfInitiator(t *testing.T) {
+	p := newPair(t, 5)
+	left := p.ends[0]
+	left.connect(left.connection())
+	p.run(time.Second)
+	c := left.engine.Clients()[0]
+	left.absorb(left.engine.Expired(p.now, c.ID, c.Children[0].ID, true))
+	want(t, len(left.children()), 0, "the child is gone")
+	p.run(time.Second)
+	p.consistent()
+}
+
+// TestRekeyByResponder: whoever was called may begin a Quick Mode, too.
+func TestRekeyByResponder(t *testing.T) {
+	p := newPair(t, 4)
+	left, right := p.ends[0], p.ends[1]
+	left.connect(left.connection())
+	p.run(time.Second)
+	old := right.children()[0]
+	right.absorb(right.engine.Rekey(p.now, right.engine.Clients()[0].ID))
+	p.run(time.Minute)
+	if list := right.children(); len(list) != 1 || list[0] == old {
+		t.Errorf("children %x, before %x: %s", list, old, right.describe())
+	}
+	p.consistent()
+}
