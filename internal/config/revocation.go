@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -45,7 +44,7 @@ func (d *decoder) crls(k *IKE, path string, n ast.Node) {
 		case len(k.Revocation.CRLs) == maxCRLs:
 			d.fail(n, path, "one more than "+strconv.Itoa(maxCRLs)+" CRLs", "at most "+strconv.Itoa(maxCRLs))
 			return
-		case strings.Contains(s, "://"):
+		case revocation.IsURL(s):
 			if !d.url(path, n, s) {
 				return
 			}

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// MaxCRL bounds a CRL, in octets of the file or answer. Each entry of a list takes about 40.
-const MaxCRL = 8 << 20
+// MaxCRL bounds a CRL, in octets of the file or answer, as pki does. Each entry of a list takes about 40.
+const MaxCRL = 4 << 20
 
 // maxLists bounds the CRLs in one file or answer.
 const maxLists = 16

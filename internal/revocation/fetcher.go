@@ -3,11 +3,14 @@ package revocation
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 )
 
 // Limits of requests on behalf of peers: those that run at a time, and those that run or wait.
@@ -20,10 +23,13 @@ const (
 type Config struct {
 	// CRLs are absolute paths of files, and http or https URLs.
 	CRLs []string
-	// Install takes a CRL in DER. It has to verify it; an error says why it is not taken.
+	// Install takes a CRL in DER, as pki.Trust.AddCRL does. It has to verify it; an error says why it is not taken.
 	Install func(der []byte) error
 	Log     *zap.Logger
 }
+
+// IsURL tells a URL from the path of a file.
+func IsURL(location string) bool { return strings.Contains(location, "://") }
 
 // Fetcher fetches CRLs and answers of OCSP responders. Its methods are safe for concurrent use, Run once.
 type Fetcher struct {
@@ -50,68 +56,49 @@ func New(c Config) *Fetcher {
 	return f
 }
 
-// CRL fetches the CRL that a certificate names by an http or https URL: one in DER.
-func (f *Fetcher) CRL(ctx context.Context, location string) ([]byte, error) {
-	return f.shared(ctx, location, location, crlTimeout, func(ctx context.Context) ([]byte, error) {
-		d, err := f.client.get(ctx, location, version{}, MaxCRL)
-		if err != nil {
-			return nil, err
-		}
-		lists, err := DecodeCRLs(d.body) // some put PEM there
-		if err != nil {
-			return nil, fmt.Errorf("reading the CRL of %q: %w", location, err)
-		}
-		return lists[0].Raw, nil
-	})
-}
-
-// OCSP posts a question (RFC 6960, DER) to a responder and returns its answer.
-func (f *Fetcher) OCSP(ctx context.Context, location string, question []byte) ([]byte, error) {
-	return f.shared(ctx, location, location+"\x00"+string(question), ocspTimeout, func(ctx context.Context) ([]byte, error) {
-		return f.client.ask(ctx, location, question)
-	})
-}
-
-// shared does what several callers may ask for at the same time once, and does not try a URL that failed a short while ago. It goes
-// on when the caller that was first gives up.
-func (f *Fetcher) shared(ctx context.Context, location, key string, limit time.Duration, do func(context.Context) ([]byte, error)) ([]byte, error) {
-	if err := usable(location); err != nil {
+// Fetch gets what a request asks for, in 4 seconds at most: it is what pki.TrustConfig wants as Fetch. What several callers ask for at
+// the same time is asked once, and goes on when the first of them gives up. A URL that failed is left alone for 5 seconds to 5 minutes,
+// the longer the more often it failed.
+func (f *Fetcher) Fetch(ctx context.Context, r pki.Request) ([]byte, error) {
+	if err := usable(r.URL); err != nil {
 		return nil, err
 	}
-	if err := f.held.check(time.Now(), location); err != nil {
+	if err := f.held.check(time.Now(), r.URL); err != nil {
 		return nil, err
 	}
+	key := fmt.Sprintf("%s %t %d %q %x", r.Kind, r.FromCertificate, r.MaxOctets, r.URL, r.Body)
 	result := f.same.DoChan(key, func() (any, error) {
 		if !f.waiting.TryAcquire(1) {
-			return nil, fmt.Errorf("fetching from %q: %d requests wait already", location, maxWaiting)
+			return nil, fmt.Errorf("fetching from %q: %d requests wait already", r.URL, maxWaiting)
 		}
 		defer f.waiting.Release(1)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), peerTimeout)
 		defer cancel()
 		if err := f.running.Acquire(ctx, 1); err != nil {
 			return nil, fmt.Errorf("waiting for other requests: %w", err)
 		}
 		defer f.running.Release(1)
-		if err := f.held.check(time.Now(), location); err != nil {
+		if err := f.held.check(time.Now(), r.URL); err != nil {
 			return nil, err // failed while this one waited
 		}
-		answer, err := do(ctx)
+		answer, err := f.client.do(ctx, r)
 		if err == nil {
-			f.held.answered(location)
+			f.held.answered(r.URL)
 			return answer, nil
 		}
-		if hold, news := f.held.failed(time.Now(), location); news {
+		if hold, news := f.held.failed(time.Now(), r.URL); news {
 			f.log.Warn("revocation: URL of a certificate or OCSP responder not usable", zap.Error(err), zap.Duration("hold", hold))
 		}
 		return nil, err
 	})
 	select {
-	case r := <-result:
-		if r.Err != nil {
-			return nil, r.Err
+	case answer := <-result:
+		if answer.Err != nil {
+			return nil, answer.Err
 		}
-		return r.Val.([]byte), nil
+		octets, _ := answer.Val.([]byte)
+		return octets, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("fetching from %q: %w", location, context.Cause(ctx))
+		return nil, fmt.Errorf("fetching from %q: %w", r.URL, context.Cause(ctx))
 	}
 }

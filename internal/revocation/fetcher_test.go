@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,19 +15,16 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 )
 
-func TestCRLOfCertificate(t *testing.T) {
-	ca, web := newCA(t), newWeb(t)
-	crl := ca.crl(time.Hour)
-	for name, body := range map[string][]byte{"DER": crl, "PEM": inPEM(crl)} {
-		web.document(body, "", time.Time{})
-		f, _, _ := fetcher()
-		got, err := f.CRL(t.Context(), web.URL+"/ca.crl")
-		if err != nil || !bytes.Equal(got, crl) {
-			t.Errorf("%s: %d octets, %v", name, len(got), err)
-		}
-	}
+func crlRequest(location string) pki.Request {
+	return pki.Request{Kind: pki.FetchCRL, URL: location, MaxOctets: MaxCRL}
+}
+
+func ocspRequest(location, body string) pki.Request {
+	return pki.Request{Kind: pki.FetchOCSP, URL: location, Body: []byte(body), MaxOctets: 64 << 10}
 }
 
 func TestOCSP(t *testing.T) {
@@ -39,9 +37,37 @@ func TestOCSP(t *testing.T) {
 		fmt.Fprint(rw, "answer")
 	})
 	f, _, _ := fetcher()
-	got, err := f.OCSP(t.Context(), web.URL, []byte("question"))
+	got, err := f.Fetch(t.Context(), ocspRequest(web.URL, "question"))
 	if err != nil || string(got) != "answer" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// Whoever issues certificates may not make us ask our own services, nor those that only we can reach.
+func TestCertificatesStayOutside(t *testing.T) {
+	web := newWeb(t)
+	web.serve(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "secret") })
+	_, port, err := net.SplitHostPort(web.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, _, _ := fetcher()
+	for _, location := range []string{web.URL, "http://localhost:" + port, "http://[::ffff:127.0.0.1]:" + port, "http://169.254.169.254/latest", "http://0.0.0.0:" + port, "http://[::1]:" + port} {
+		for _, r := range []pki.Request{crlRequest(location), ocspRequest(location, "")} {
+			r.FromCertificate = true
+			if answer, err := f.Fetch(t.Context(), r); !errors.Is(err, errInside) {
+				t.Errorf("%s %s: %q, %v", r.Kind, location, answer, err)
+			}
+			f.held.answered(location)
+		}
+	}
+	if web.requests.Load() != 0 {
+		t.Errorf("%d requests arrived", web.requests.Load())
+	}
+	for address, want := range map[string]error{"192.0.2.1:80": nil, "10.0.0.1:80": nil, "[2001:db8::1]:443": nil, "[fe80::1]:80": errInside, "[::ffff:169.254.1.1]:80": errInside, "224.0.0.1:80": errInside} {
+		if err := outside("tcp", address, nil); !errors.Is(err, want) {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }
 
@@ -70,8 +96,6 @@ func TestRefusedAnswers(t *testing.T) {
 			}
 		}
 	})
-	mux.HandleFunc("/page", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "<html>") })
-	mux.HandleFunc("/empty", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/none", http.NotFound)
 	mux.HandleFunc("/304", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusNotModified) })
 	plain := httptest.NewServer(mux)
@@ -80,7 +104,7 @@ func TestRefusedAnswers(t *testing.T) {
 	closed.Close()
 
 	f, _, _ := fetcher()
-	f.client.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: secure.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
+	f.client.configured.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: secure.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
 	for location, want := range map[string]string{
 		plain.URL + "/good":                     "",
 		plain.URL + "/moved":                    "",
@@ -88,10 +112,8 @@ func TestRefusedAnswers(t *testing.T) {
 		plain.URL + "/round":                    errRedirect.Error(),
 		plain.URL + "/https":                    errRedirect.Error(),
 		plain.URL + "/file":                     errRedirect.Error(),
-		plain.URL + "/large":                    "more than 8388608",
-		plain.URL + "/endless":                  "more than 8388608",
-		plain.URL + "/page":                     "reading the CRL",
-		plain.URL + "/empty":                    "reading the CRL",
+		plain.URL + "/large":                    "more than 4194304",
+		plain.URL + "/endless":                  "more than 4194304",
 		plain.URL + "/none":                     "the server answered 404 (Not Found)",
 		plain.URL + "/304":                      "the server answered 304",
 		closed.URL:                              "connection refused",
@@ -102,7 +124,7 @@ func TestRefusedAnswers(t *testing.T) {
 		"http://[::1":                           "reading the URL",
 		"http://a/" + strings.Repeat("a", 2048): "the URL has 2057 octets",
 	} {
-		got, err := f.CRL(t.Context(), location)
+		got, err := f.Fetch(t.Context(), crlRequest(location))
 		if want == "" && (err != nil || !bytes.Equal(got, crl)) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", location, err, want)
 		}
@@ -110,11 +132,12 @@ func TestRefusedAnswers(t *testing.T) {
 			t.Errorf("%v shows the password", err)
 		}
 	}
-	if _, err := f.OCSP(t.Context(), plain.URL+"/moved", nil); !errors.Is(err, errRedirect) {
+	if _, err := f.Fetch(t.Context(), ocspRequest(plain.URL+"/moved", "")); !errors.Is(err, errRedirect) {
 		t.Errorf("OCSP followed a redirection: %v", err)
 	}
-	if _, err := f.OCSP(t.Context(), plain.URL+"/endless", nil); err == nil {
-		t.Error("OCSP took an endless answer")
+	f.held.answered(plain.URL + "/endless")
+	if _, err := f.Fetch(t.Context(), ocspRequest(plain.URL+"/endless", "")); err == nil || !strings.Contains(err.Error(), "more than 65536") {
+		t.Errorf("OCSP and an endless answer: %v", err)
 	}
 }
 
@@ -135,14 +158,14 @@ func TestSameRequestOnce(t *testing.T) {
 	impatient, cancel := context.WithCancel(t.Context())
 	first := make(chan error)
 	go func() {
-		_, err := f.CRL(impatient, web.URL)
+		_, err := f.Fetch(impatient, crlRequest(web.URL))
 		first <- err
 	}()
 	<-asked
 	var others sync.WaitGroup
 	for range 50 {
 		others.Go(func() {
-			if got, err := f.CRL(t.Context(), web.URL); err != nil || !bytes.Equal(got, crl) {
+			if got, err := f.Fetch(t.Context(), crlRequest(web.URL)); err != nil || !bytes.Equal(got, crl) {
 				t.Errorf("%d octets, %v", len(got), err)
 			}
 		})
@@ -163,14 +186,14 @@ func TestBrokenServerIsNotAskedByEach(t *testing.T) {
 	web.serve(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
 	f, _, logs := fetcher()
 	for i := range 100 {
-		if _, err := f.OCSP(t.Context(), web.URL, []byte{byte(i)}); err == nil {
+		if _, err := f.Fetch(t.Context(), ocspRequest(web.URL, fmt.Sprint(i))); err == nil {
 			t.Fatal("no error")
 		}
 	}
 	if n := web.requests.Load(); n != 1 || logs.Len() != 1 {
 		t.Errorf("%d requests, %d log entries", n, logs.Len())
 	}
-	if _, err := f.OCSP(t.Context(), web.URL+"/other", nil); err == nil || web.requests.Load() != 2 {
+	if _, err := f.Fetch(t.Context(), ocspRequest(web.URL+"/other", "")); err == nil || web.requests.Load() != 2 {
 		t.Errorf("another URL was not asked: %v", err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -39,7 +38,7 @@ type fileStamp struct {
 	size     int64
 }
 
-func (s *source) isURL() bool { return strings.Contains(s.location, "://") }
+func (s *source) isURL() bool { return IsURL(s.location) }
 
 // Load reads the files among the sources once, so that they count before the first peer comes.
 func (f *Fetcher) Load(ctx context.Context) {
