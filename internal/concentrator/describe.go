@@ -6,12 +6,14 @@ import (
 	"strconv"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"github.com/l2tpctl/l2tpctl/internal/config"
 )
 
 // Describe returns what a configuration amounts to, one line for each subject, or why it cannot be served. It has no secrets.
 func Describe(cfg *config.Config) ([]string, error) {
-	s, err := newSettings(cfg)
+	s, err := newSettings(cfg, zap.NewNop())
 	if err != nil {
 		return nil, err
 	}

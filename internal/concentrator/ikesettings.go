@@ -4,15 +4,18 @@ import (
 	"fmt"
 	"slices"
 
+	"go.uber.org/zap"
+
 	"github.com/l2tpctl/l2tpctl/internal/config"
+	"github.com/l2tpctl/l2tpctl/internal/revocation"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 )
 
-// ikeSettings returns the part of a configuration that is for the IKE engine, in its terms.
-func ikeSettings(cfg *config.IKE) (ikev1.Config, error) {
+// ikeSettings returns the part of a configuration that is for the IKE engine, in its terms, without Trust.
+func ikeSettings(cfg *config.IKE) ikev1.Config {
 	profile := ikev1.Profile(cfg.Profile)
 	s := ikev1.Config{
 		Phase1:             profile.Phase1(),
@@ -61,15 +64,40 @@ func ikeSettings(cfg *config.IKE) (ikev1.Config, error) {
 			s.PFSGroups = append(s.PFSGroups, dh.Group(g))
 		}
 	}
-	if len(cfg.Certificates) == 0 {
-		return s, nil
-	}
-	var err error
-	if s.Trust, err = pki.NewTrust(pki.TrustConfig{Anchors: cfg.Authorities, Allow: cfg.Allow}); err != nil {
-		return s, fmt.Errorf("ike.authorities: %w", err)
-	}
 	s.Credentials = cfg.Certificates
-	return s, nil
+	return s
+}
+
+// newTrust returns who judges the certificates of peers, and what fetches revocations for it: nil, nil without certificates of our
+// own, and no fetcher where revocation is off.
+func newTrust(cfg *config.IKE, log *zap.Logger) (*pki.Trust, *revocation.Fetcher, error) {
+	if len(cfg.Certificates) == 0 {
+		return nil, nil, nil
+	}
+	var trust *pki.Trust
+	var fetcher *revocation.Fetcher
+	c := pki.TrustConfig{Anchors: cfg.Authorities, Allow: cfg.Allow, Revocation: pki.Mode(cfg.Revocation.Mode)}
+	if cfg.Revocation.Mode != config.RevocationOff {
+		fetcher = revocation.New(revocation.Config{
+			CRLs:    cfg.Revocation.CRLs,
+			Install: func(crl []byte) error { return trust.AddCRL(crl) },
+			Log:     log,
+		})
+		c.Fetch, c.CertificateURLs = fetcher.Fetch, cfg.Revocation.CertificateURLs
+		if cfg.Revocation.OCSP != "" {
+			c.OCSPURLs = []string{cfg.Revocation.OCSP}
+		}
+		for _, location := range cfg.Revocation.CRLs {
+			if revocation.IsURL(location) {
+				c.CRLURLs = append(c.CRLURLs, location) // for peers who come before the fetcher has been there
+			}
+		}
+	}
+	trust, err := pki.NewTrust(c)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ike: authorities, allow and revocation: %w", err)
+	}
+	return trust, fetcher, nil
 }
 
 var truncations = map[config.Truncation]ikev1.SHA256Truncation{

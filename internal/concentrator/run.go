@@ -20,7 +20,7 @@ import (
 // Run serves cfg on this machine until ctx ends: it takes possession of the machine, answers the control socket, and leaves
 // nothing behind.
 func Run(ctx context.Context, cfg *config.Config, version control.Version, log *zap.Logger) (err error) {
-	s, err := newSettings(cfg)
+	s, err := newSettings(cfg, log)
 	if err != nil {
 		return fmt.Errorf("configuration %s: %w", cfg.Path, err)
 	}
@@ -67,6 +67,9 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 		mapping: c.HandleMapping, expire: c.HandleExpire, overrun: c.HandleOverrun,
 	}
 
+	if s.revocation != nil {
+		s.revocation.Load(ctx)
+	}
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer sys.monitor.Close() // end the readers
@@ -76,6 +79,9 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	group.Go(func() error { return sys.watchSAs(in) })
 	group.Go(func() error { return sys.ike.Run(in.ike) })
 	group.Go(func() error { return control.Serve(running, listener, c.API(), version, log) })
+	if s.revocation != nil {
+		group.Go(func() error { return s.revocation.Run(running) })
+	}
 	log.Info("serving", zap.String("version", version.Version), zap.String("configuration", cfg.Path), zap.Stringers("listen", sys.ike.LocalAddrs()), zap.String("control", cfg.Control.Socket))
 	return group.Wait()
 }

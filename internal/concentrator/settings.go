@@ -5,9 +5,12 @@ import (
 	"net/netip"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
 	"github.com/l2tpctl/l2tpctl/internal/config"
 	"github.com/l2tpctl/l2tpctl/internal/pool"
+	"github.com/l2tpctl/l2tpctl/internal/revocation"
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/internal/steering"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
@@ -36,9 +39,11 @@ type settings struct {
 	steering steering.Config
 	listen   []netip.Addr // none: all
 	marker   string       // in the command line of every pppd of ours
+	// revocation keeps ike.Trust informed; nil if there is nothing to keep.
+	revocation *revocation.Fetcher
 }
 
-func newSettings(cfg *config.Config) (settings, error) {
+func newSettings(cfg *config.Config, log *zap.Logger) (settings, error) {
 	s := settings{
 		options: Options{
 			Block:         slot.Block{Tag: cfg.Slots.Tag, Base: cfg.Slots.PortBase, Mask: cfg.Slots.PortMask},
@@ -68,8 +73,9 @@ func newSettings(cfg *config.Config) (settings, error) {
 		},
 		marker: fmt.Sprintf("l2tpctl-%s-", cfg.InterfacePrefix),
 	}
+	s.ike = ikeSettings(&cfg.IKE)
 	var err error
-	if s.ike, err = ikeSettings(&cfg.IKE); err != nil {
+	if s.ike.Trust, s.revocation, err = newTrust(&cfg.IKE, log); err != nil {
 		return s, err
 	}
 	everywhere := len(cfg.Listen) == 2 && cfg.Listen[0].IsUnspecified() && cfg.Listen[1].IsUnspecified()
