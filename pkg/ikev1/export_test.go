@@ -3,6 +3,9 @@ package ikev1
 import (
 	"fmt"
 	"reflect"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
 // Leftovers names the tables of an engine that are not empty, for tests that look at it from outside.
@@ -35,3 +38,10 @@ func leftovers(path string, v reflect.Value) []string {
 
 // Reassembling returns the octets that messages under reassembly take, of strangers and of clients.
 func Reassembling(e *Engine) (strangers, known int) { return e.strangers.size, e.known.size }
+
+// Inform sends a payload to a client in an Informational exchange.
+func Inform(e *Engine, now time.Time, id ClientID, p wire.Payload) Output {
+	e.now = now
+	e.inform(e.clients[id].newest(), p)
+	return e.take()
+}

@@ -67,6 +67,7 @@ func (e *Engine) handleInformational(d Datagram, h wire.Header) {
 	if contact {
 		e.initialContact(sa)
 	}
+	e.peerShortens(sa, notifications)
 	e.peerRefuses(sa, notifications)
 	e.peerDeletes(sa, d, deletes)
 }

@@ -230,6 +230,9 @@ func (e *Engine) mainMode6(sa *isakmpSA, d Datagram, h wire.Header) {
 // reached ends a Main Mode of ours: both sides are authentic.
 func (e *Engine) reached(sa *isakmpSA) {
 	p, conn := sa.handshake.proof, sa.connection
+	if p.lifetime != 0 {
+		sa.lifetime = min(sa.lifetime, p.lifetime)
+	}
 	conn.calling = nil
 	sa.iv = p.iv
 	sa.cache = exchangeCache{request: p.request, taken: true}

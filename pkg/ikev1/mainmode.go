@@ -20,6 +20,9 @@ type handshake struct {
 	natT    bool // RFC 3947 was agreed upon
 	natD    bool // the initiator sent NAT-D payloads
 
+	// shortened says that we allow less than the lifetime that was offered.
+	shortened bool
+
 	initiatorKE, responderKE       []byte
 	initiatorNonce, responderNonce []byte
 

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"slices"
+	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
@@ -27,7 +28,9 @@ type proof struct {
 	name string
 
 	initialContact bool
-	iv             []byte // of the next message
+	lifetime       time.Duration // that the peer allows at most, 0 if it does not say
+
+	iv []byte // of the next message
 }
 
 // client returns the key of the client that this peer is.
@@ -64,6 +67,8 @@ func (sa *isakmpSA) openProof(d Datagram, h wire.Header) (*proof, bool) {
 		from: Datagram{Local: d.Local, Remote: d.Remote, Encapsulated: d.Encapsulated}, request: sha256.Sum256(d.Payload),
 		identity: identity, evidence: evidence, certificates: certificates, initialContact: hasInitialContact(list), iv: next,
 	}
+	notifications, _ := readNotifications(list)
+	p.lifetime = noticedLifetime(notifications, wire.ProtocolISAKMP, sa.name.spi())
 	// With a pre-shared key the identity is informative: even one that cannot be read belongs to somebody who knows the key.
 	if p.id, err = wire.ParseID(identity); err != nil {
 		p.id = wire.ID{Data: identity}

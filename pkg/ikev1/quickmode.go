@@ -36,11 +36,15 @@ type quickMode struct {
 	deadline time.Time
 	pause    time.Duration // until the next repetition of our message
 
-	ni, nr  []byte
-	iv      []byte // of the next message
-	answer  *wire.SA
-	ids     []wire.Payload // of both sides, the same in both directions
-	natOA   []wire.Payload
+	ni, nr []byte
+	iv     []byte // of the next message
+	answer *wire.SA
+	ids    []wire.Payload // of both sides, the same in both directions
+	natOA  []wire.Payload
+
+	// shortened says that we allow less than the lifetime that was offered.
+	shortened bool
+
 	private *dh.PrivateKey // for PFS
 	public  []byte
 	peer    []byte // public value of the peer

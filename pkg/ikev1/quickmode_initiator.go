@@ -172,6 +172,10 @@ func (e *Engine) quickMode2(q *quickMode, d Datagram, h wire.Header) {
 	}
 	ch.proposal, ch.esn, ch.spiOut, ch.name = proposal, chosen.esn, chosen.spi, phase2Choice{phase2Offer: chosen}.String()
 	ch.lifetime, ch.lifetimeBytes = chosen.life.within(ch.terms.life.time), chosen.life.bytes
+	notifications, _ := readNotifications(m.payloads)
+	if most := noticedLifetime(notifications, wire.ProtocolESP, binary.BigEndian.AppendUint32(nil, ch.spiOut)); most != 0 {
+		ch.lifetime = min(ch.lifetime, most)
+	}
 	q.nr, q.iv, q.peer = bytes.Clone(nonce), m.iv, bytes.Clone(first(kes))
 	q.cache.take(d.Payload)
 	q.state = quickWorking

@@ -73,6 +73,7 @@ func (e *Engine) quickMode1(sa *isakmpSA, d Datagram, h wire.Header) {
 	q := &quickMode{
 		sa: sa, child: ch, id: h.MessageID, state: quickWorking, deadline: e.now.Add(e.cfg.HalfOpenTimeout), pause: retransmitInitial,
 		ni: bytes.Clone(nonce), nr: nr, iv: m.iv, ids: ids, natOA: sa.natOA(m.payloads), private: private, peer: bytes.Clone(first(kes)),
+		shortened: choice.life.time > ch.lifetime,
 		// The answer is kept until message 2: it must not refer to the datagram.
 		answer: cloneSA(answerSA(offer, choice.from, binary.BigEndian.AppendUint32(nil, ch.spiIn), choice.transform)),
 	}
@@ -99,6 +100,9 @@ func (e *Engine) sendQuick2(q *quickMode) {
 	// Windows refuses an answer without the identities, everybody one with other identities than asked for.
 	answer = append(answer, q.ids...)
 	answer = append(answer, q.natOA...)
+	if q.shortened {
+		answer = append(answer, q.child.lifetimeNotice())
+	}
 	message, next := sa.seal(wire.ExchangeQuick, q.id, q.iv, func(rest []byte) []byte {
 		return keymat.Hash2(sa.proposal.Hash, sa.keys.SKEYIDa, q.id, q.ni, rest)
 	}, answer...)

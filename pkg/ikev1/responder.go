@@ -75,7 +75,7 @@ func (e *Engine) mainMode1(d Datagram, h wire.Header) {
 		return
 	}
 	sa.proposal, sa.method, sa.lifetime = choice.proposal, choice.method, choice.life.within(e.cfg.MaxLifetime)
-	sa.handshake.offer = bytes.Clone(offer)
+	sa.handshake.offer, sa.handshake.shortened = bytes.Clone(offer), choice.life.time > sa.lifetime
 	sa.peer = recognise(p.all(wire.PayloadVendorID), parsed)
 	sa.handshake.natT = sa.peer.natT
 
@@ -200,6 +200,10 @@ func (e *Engine) sendMessage6(sa *isakmpSA, evidence ...wire.Payload) {
 	// The client is where message 5 came from: it floats to port 4500 with it (RFC 3947 section 4).
 	sa.local, sa.remote, sa.encapsulated = p.from.Local, p.from.Remote, p.from.Encapsulated
 	answer := append([]wire.Payload{ours}, evidence...)
+	if sa.handshake.shortened {
+		// Only then: some clients refuse notifications that they do not expect.
+		answer = append(answer, sa.lifetimeNotice())
+	}
 	message, last := sa.encrypt(sa.header(), wire.PayloadID, p.iv, wire.AppendChain(nil, answer...))
 	sa.iv = last
 	sa.cache = exchangeCache{request: p.request, taken: true}

@@ -28,7 +28,8 @@ type MainMode struct {
 	NonceI, NonceR []byte
 	Keys           keymat.Keys
 	CBC            keymat.CBC
-	IV             []byte // of message 5, then of message 6, then the last block of phase 1
+	IV             []byte              // of message 5, then of message 6, then the last block of phase 1
+	Notified       []wire.Notification // of message 6
 }
 
 // MainMode begins a Main Mode with a new cookie and nonce.
@@ -204,8 +205,11 @@ func (m *MainMode) TakeMessage6(b []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(payloads) != 2 || payloads[0].Kind != wire.PayloadID || payloads[1].Kind != wire.PayloadHash {
+	if len(payloads) < 2 || payloads[0].Kind != wire.PayloadID || payloads[1].Kind != wire.PayloadHash {
 		return fmt.Errorf("message 6 has the payloads %v", kinds(payloads))
+	}
+	if m.Notified, err = m.notifications(payloads[2:]); err != nil {
+		return fmt.Errorf("message 6: %w", err)
 	}
 	if want := keymat.HashR(m.Hash, m.Keys.SKEYID, m.GXI, m.GXR, m.CookieI, m.CookieR, m.sai, payloads[0].Body); !bytes.Equal(want, payloads[1].Body) {
 		return errors.New("message 6 does not authenticate the server")
@@ -216,6 +220,22 @@ func (m *MainMode) TakeMessage6(b []byte) error {
 	}
 	m.IV = next
 	return nil
+}
+
+// notifications reads the payloads at the end of an answer. Like racoon the peer refuses what it does not expect.
+func (p *Peer) notifications(rest []wire.Raw) ([]wire.Notification, error) {
+	var list []wire.Notification
+	for _, raw := range rest {
+		if raw.Kind != wire.PayloadNotification || !p.TakesNotices {
+			return nil, fmt.Errorf("an unexpected payload of type %d", raw.Kind)
+		}
+		n, err := wire.ParseNotification(raw.Body)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, n)
+	}
+	return list, nil
 }
 
 // Parse splits a message in the clear.

@@ -35,6 +35,9 @@ type Peer struct {
 	// Forced says that the server has to pretend that there is a NAT in front of the client.
 	Forced bool
 
+	// TakesNotices says that notifications may come with message 6, and with message 2 of Quick Mode.
+	TakesNotices bool
+
 	PSK       []byte
 	Rand      io.Reader
 	Offer     []wire.Transform // phase 1

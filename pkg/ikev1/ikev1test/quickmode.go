@@ -43,7 +43,8 @@ type QuickMode struct {
 	private        *dh.PrivateKey
 	public         []byte
 	gxyPFS         []byte
-	Chosen         wire.Proposal // with the one chosen transform
+	Chosen         wire.Proposal       // with the one chosen transform
+	Notified       []wire.Notification // of message 2
 }
 
 // QuickMode is what Windows does: one proposal for each transform, UDP port 1701 on both sides, NAT-OA behind a NAT.
@@ -130,6 +131,7 @@ func (q *QuickMode) TakeMessage2(b []byte) error {
 		return err
 	}
 	var ids, oas [][]byte
+	q.Notified = nil
 	var ke []byte
 	for _, p := range payloads[2:] {
 		switch p.Kind {
@@ -142,7 +144,11 @@ func (q *QuickMode) TakeMessage2(b []byte) error {
 		case wire.PayloadNATOA, wire.PayloadNATOADraft:
 			oas = append(oas, p.Body)
 		default:
-			return fmt.Errorf("message 2 has a payload of type %d", p.Kind)
+			notified, err := q.notifications([]wire.Raw{p})
+			if err != nil {
+				return fmt.Errorf("message 2: %w", err)
+			}
+			q.Notified = append(q.Notified, notified...)
 		}
 	}
 	if len(q.NonceR) < 8 {

@@ -85,3 +85,28 @@ func (a Attribute) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(a.Value)))
 	return append(dst, a.Value...)
 }
+
+// ParseAttributes reads a list of attributes that is all of b, such as the data of a RESPONDER-LIFETIME notification.
+func ParseAttributes(b []byte) ([]Attribute, error) {
+	var list []Attribute
+	for len(b) > 0 {
+		if len(list) == MaxAttributes {
+			return nil, fmt.Errorf("attributes: %w", ErrLimit)
+		}
+		a, rest, err := parseAttribute(b)
+		if err != nil {
+			return nil, fmt.Errorf("attribute %d: %w", len(list)+1, err)
+		}
+		list = append(list, a)
+		b = rest
+	}
+	return list, nil
+}
+
+// AppendAttributes appends a list of attributes.
+func AppendAttributes(dst []byte, list ...Attribute) []byte {
+	for _, a := range list {
+		dst = a.append(dst)
+	}
+	return dst
+}

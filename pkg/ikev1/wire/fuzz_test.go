@@ -64,3 +64,17 @@ func FuzzBodies(f *testing.F) {
 		}
 	})
 }
+
+func FuzzAttributes(f *testing.F) {
+	f.Add(AppendAttributes(nil, ShortAttribute(AttrSALifeType, 1), LongAttribute(AttrSALifeDuration, 3600)))
+	f.Add(AppendAttributes(nil, Attribute{Type: AttrLifeDuration, Value: []byte{}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, err := ParseAttributes(b)
+		if err != nil {
+			return
+		}
+		if got := AppendAttributes(nil, list...); !bytes.Equal(got, b) || len(list) > MaxAttributes {
+			t.Fatalf("%x comes back as %x", b, got)
+		}
+	})
+}
