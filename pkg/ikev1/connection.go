@@ -92,6 +92,15 @@ func (e *Engine) Disconnect(now time.Time, id ConnectionID, reason string) Outpu
 	return e.take()
 }
 
+// supersede forgets a connection whose client belongs to another now.
+func (e *Engine) supersede(conn *connection) {
+	delete(e.connections, conn.id)
+	conn.client = nil
+	if conn.calling != nil {
+		e.dropSA(conn.calling, "another connection has reached the peer")
+	}
+}
+
 func (e *Engine) connectionDefaults(c Connection) (Connection, error) {
 	c.Local, c.Remote = unmapped(c.Local), unmapped(c.Remote)
 	if c.Method == 0 {

@@ -196,7 +196,7 @@ func (e *Engine) prove(sa *isakmpSA) {
 // sendMessage5 says who we are, with evidence of it.
 func (e *Engine) sendMessage5(sa *isakmpSA, evidence ...wire.Payload) {
 	message := append([]wire.Payload{e.identity(sa)}, evidence...)
-	if sa.connection.client == nil {
+	if e.perHost[hostOf(sa.remote.Addr())] == 0 { // we have nothing else with this peer
 		message = append(message, wire.Notification{
 			DOI: wire.DOIIPsec, Protocol: wire.ProtocolISAKMP, Kind: wire.NotifyInitialContact, SPI: sa.name.spi(),
 		})
@@ -239,6 +239,9 @@ func (e *Engine) reached(sa *isakmpSA) {
 	sa.local, sa.remote, sa.encapsulated = p.from.Local, p.from.Remote, p.from.Encapsulated
 	e.establish(sa)
 	before := conn.client
+	if other := sa.client.connection; other != nil && other != conn {
+		e.supersede(other)
+	}
 	conn.client, sa.client.connection = sa.client, conn
 	if before != nil && before != sa.client {
 		e.closeClient(before, "the peer is another one now", true)
