@@ -45,3 +45,18 @@ func Inform(e *Engine, now time.Time, id ClientID, p wire.Payload) Output {
 	e.inform(e.clients[id].newest(), p)
 	return e.take()
 }
+
+// Connections returns the connections of an engine with the clients that they have, zero for none.
+func Connections(e *Engine) map[ConnectionID]ClientID {
+	m := make(map[ConnectionID]ClientID)
+	for id, conn := range e.connections {
+		m[id] = 0
+		if conn.client != nil {
+			m[id] = conn.client.id
+		}
+	}
+	return m
+}
+
+// SAs returns the number of ISAKMP SAs of an engine, with those under way.
+func SAs(e *Engine) int { return len(e.sas) }

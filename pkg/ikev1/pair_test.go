@@ -5,6 +5,8 @@ import (
 	"container/heap"
 	"context"
 	crand "crypto/rand"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -23,12 +25,12 @@ type pair struct {
 	now  time.Time
 	ends [2]*end
 
-	// loss, twice and delay are what the network does to a datagram, as chances of 1 and the longest time.
-	loss, twice float64
-	delay       time.Duration
-	work        time.Duration // the longest time of an action
+	path
+	work   time.Duration // the longest time of an action
+	faults float64       // the chance that one fails
 
-	watch func(ikev1.Datagram) // sees each datagram that is sent
+	watch func(ikev1.Datagram)    // sees each datagram that is sent
+	learn func(*end, ikev1.Event) // sees each event
 
 	agenda agenda
 	serial int
@@ -39,7 +41,11 @@ type end struct {
 	*pair
 	name   string
 	engine *ikev1.Engine
+	config ikev1.Config
+	born   int // engines that this end has had
 	addr   netip.Addr
+	nat    *nat // in front of it, nil for none
+	deaf   bool // nothing comes through, in either direction
 	other  *end
 
 	inbound  map[uint32]ikev1.ChildSA // by SPI
@@ -84,24 +90,31 @@ func newPairOf(t testing.TB, seed uint64, adjust ...[]func(*ikev1.Config)) *pair
 		for _, f := range adjust[i] {
 			f(&config)
 		}
-		var key [32]byte
-		key[0], key[1], key[2], key[3] = byte(seed), byte(seed>>8), byte(seed>>16), byte(i+1)
-		engine, err := ikev1.New(config, rand.NewChaCha8(key))
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.ends[i] = &end{
-			pair: p, name: name, engine: engine, addr: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}),
-			inbound: map[uint32]ikev1.ChildSA{}, outbound: map[uint32]ikev1.ChildSA{},
-		}
+		p.ends[i] = &end{pair: p, name: name, config: config, addr: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})}
+		p.ends[i].begin(seed)
 	}
 	p.ends[0].other, p.ends[1].other = p.ends[1], p.ends[0]
 	return p
 }
 
+// begin gives an end an engine and a kernel that know nothing. What was under way for the engine before comes to nothing.
+func (e *end) begin(seed uint64) {
+	e.t.Helper()
+	e.born++
+	var key [32]byte
+	binary.BigEndian.PutUint64(key[:], seed)
+	key[8], key[9] = e.name[0], byte(e.born)
+	engine, err := ikev1.New(e.config, rand.NewChaCha8(key))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.engine, e.events = engine, nil
+	e.inbound, e.outbound = map[uint32]ikev1.ChildSA{}, map[uint32]ikev1.ChildSA{}
+}
+
 // connection is one from e to the other end.
 func (e *end) connection() ikev1.Connection {
-	return ikev1.Connection{Local: netip.AddrPortFrom(e.addr, 500), Remote: netip.AddrPortFrom(e.other.addr, 500)}
+	return ikev1.Connection{Local: netip.AddrPortFrom(e.addr, 500), Remote: netip.AddrPortFrom(e.other.outer(), 500)}
 }
 
 // connect begins a connection.
@@ -141,34 +154,49 @@ func (e *end) absorb(out ikev1.Output) {
 		e.transmit(d)
 	}
 	e.events = append(e.events, out.Events...)
+	if e.learn != nil {
+		for _, ev := range out.Events {
+			e.learn(e, ev)
+		}
+	}
 }
 
 func (e *end) act(a ikev1.Action) {
-	var result ikev1.Result = ikev1.SimpleResult{}
-	later := e.upTo(e.work)
+	var result ikev1.Result = ikev1.SimpleResult{Err: errLuck}
+	if _, removal := a.(ikev1.RemoveChild); removal || e.rng.Float64() >= e.faults {
+		result = e.perform(a)
+	}
+	engine := e.engine
+	e.after(e.upTo(e.work), func() {
+		if e.engine == engine {
+			e.absorb(engine.Complete(e.now, a.ActionID(), result))
+		}
+	})
+}
+
+var errLuck = errors.New("out of luck")
+
+func (e *end) perform(a ikev1.Action) ikev1.Result {
 	switch a := a.(type) {
 	case ikev1.ComputeDH:
-		result = a.Perform()
+		return a.Perform()
 	case ikev1.VerifyPeer:
-		result = a.Perform(context.Background())
+		return a.Perform(context.Background())
 	case ikev1.Sign:
-		result = a.Perform(crand.Reader)
+		return a.Perform(crand.Reader)
 	case ikev1.InstallInbound:
 		e.install(e.inbound, a.SA)
-		later = 0
 	case ikev1.InstallOutbound:
 		e.install(e.outbound, a.SA)
-		later = 0
 	case ikev1.RemoveChild:
 		delete(e.inbound, a.SPIIn)
 		if sa, ok := e.outbound[a.SPIOut]; ok && sa.Child == a.Child {
 			delete(e.outbound, a.SPIOut)
 		}
-		later = 0
 	default:
 		e.t.Fatalf("unknown action %T", a)
 	}
-	e.after(later, func() { e.absorb(e.engine.Complete(e.now, a.ActionID(), result)) })
+	return ikev1.SimpleResult{}
 }
 
 // install puts an SA into the kernel, and checks that both ends mean the same by an SPI.
@@ -185,38 +213,25 @@ func (e *end) install(table map[uint32]ikev1.ChildSA, sa ikev1.ChildSA) {
 	if _, inbound := e.inbound[sa.SPI]; !inbound {
 		far = e.other.inbound
 	}
-	if theirs, ok := far[sa.SPI]; ok {
-		agree(e.t, sa, theirs)
+	if theirs, ok := far[sa.SPI]; ok && !same(sa, theirs) {
+		e.t.Errorf("the ends disagree about SPI %#x", sa.SPI)
 	}
 }
 
-// agree checks that two ends hold the same SA.
-func agree(t testing.TB, a, b ikev1.ChildSA) {
-	t.Helper()
-	if a.Encryption != b.Encryption || a.Integrity != b.Integrity || a.ESN != b.ESN || !bytes.Equal(a.EncryptionKey, b.EncryptionKey) ||
-		!bytes.Equal(a.IntegrityKey, b.IntegrityKey) || a.Encapsulated != b.Encapsulated || len(a.EncryptionKey) == 0 {
-		t.Errorf("the ends disagree about SPI %#x", a.SPI)
-	}
-}
-
-// transmit brings a datagram to the other end, or not, or twice.
-func (e *end) transmit(d ikev1.Datagram) {
-	copies := 1
-	switch x := e.rng.Float64(); {
-	case x < e.loss:
-		copies = 0
-	case x < e.loss+e.twice:
-		copies = 2
-	}
-	for range copies {
-		arriving := ikev1.Datagram{Local: d.Remote, Remote: d.Local, Encapsulated: d.Encapsulated, Payload: bytes.Clone(d.Payload)}
-		e.after(time.Millisecond+e.upTo(e.delay), func() { e.other.absorb(e.other.engine.Handle(e.now, arriving)) })
-	}
+// same says whether two ends hold the same SA.
+func same(a, b ikev1.ChildSA) bool {
+	return a.Encryption == b.Encryption && a.Integrity == b.Integrity && a.ESN == b.ESN && a.Encapsulated == b.Encapsulated &&
+		len(a.EncryptionKey) > 0 && bytes.Equal(a.EncryptionKey, b.EncryptionKey) && bytes.Equal(a.IntegrityKey, b.IntegrityKey)
 }
 
 // run lets d pass.
 func (p *pair) run(d time.Duration) {
-	for until := p.now.Add(d); ; {
+	p.t.Helper()
+	idle := 0
+	for until := p.now.Add(d); ; idle++ {
+		if idle > 10_000 {
+			p.t.Fatalf("the time does not go on at %v", p.now.Sub(start))
+		}
 		next := until
 		for _, e := range p.ends {
 			if at := e.engine.Next(); !at.IsZero() && at.Before(next) {
@@ -225,7 +240,9 @@ func (p *pair) run(d time.Duration) {
 		}
 		if len(p.agenda) > 0 && !p.agenda[0].at.After(next) {
 			h := heap.Pop(&p.agenda).(happening)
-			p.now = h.at
+			if h.at.After(p.now) {
+				p.now, idle = h.at, 0
+			}
 			h.do()
 			continue
 		}
@@ -233,7 +250,9 @@ func (p *pair) run(d time.Duration) {
 			p.now = until
 			return
 		}
-		p.now = next
+		if next.After(p.now) {
+			p.now, idle = next, 0
+		}
 		for _, e := range p.ends {
 			e.absorb(e.engine.Advance(p.now))
 		}
@@ -251,10 +270,17 @@ func (e *end) children() [][2]uint32 {
 	return list
 }
 
-// consistent checks what has to be true when nothing is on its way: both ends have the same children, and the kernels have these and
-// no others.
+// consistent checks what has to be true when nothing is on its way.
 func (p *pair) consistent() {
 	p.t.Helper()
+	for _, complaint := range p.disagreements() {
+		p.t.Error(complaint)
+	}
+}
+
+// disagreements says what is wrong unless both ends have the same children, and the kernels have these and no others.
+func (p *pair) disagreements() (list []string) {
+	complain := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	left, right := p.ends[0].children(), p.ends[1].children()
 	for i := range right {
 		right[i][0], right[i][1] = right[i][1], right[i][0]
@@ -262,20 +288,21 @@ func (p *pair) consistent() {
 	slices.SortFunc(left, func(a, b [2]uint32) int { return slices.Compare(a[:], b[:]) })
 	slices.SortFunc(right, func(a, b [2]uint32) int { return slices.Compare(a[:], b[:]) })
 	if !slices.Equal(left, right) {
-		p.t.Errorf("left has the children %x, right has %x", left, right)
+		complain("left has the children %x, right has %x", left, right)
 	}
 	for _, e := range p.ends {
 		if n := len(e.children()); len(e.inbound) != n || len(e.outbound) != n {
-			p.t.Errorf("%s: %d children, but the kernel has %d inbound and %d outbound SAs", e.name, n, len(e.inbound), len(e.outbound))
+			complain("%s: %d children, but the kernel has %d inbound and %d outbound SAs", e.name, n, len(e.inbound), len(e.outbound))
 		}
 		for spi, sa := range e.inbound {
-			if theirs, ok := e.other.outbound[spi]; ok {
-				agree(p.t, sa, theirs)
-			} else {
-				p.t.Errorf("%s: nobody sends to SPI %#x", e.name, spi)
+			if theirs, ok := e.other.outbound[spi]; !ok {
+				complain("%s: nobody sends to SPI %#x", e.name, spi)
+			} else if !same(sa, theirs) {
+				complain("the ends disagree about SPI %#x", spi)
 			}
 		}
 	}
+	return list
 }
 
 // over checks that nothing is left.
