@@ -67,7 +67,7 @@ type Facts struct {
 	Kind     string     // the client's likely kind, as in [ClientInfo]
 	Identity string     // who the client says it is
 	Proposal string     // what the client offers and the server could allow: a proposal, or a group for PFS
-	Setting  string     // the key of the configuration that sets a limit
+	Setting  string     // the key of the configuration to change, where that is not always the same
 	Limit    int        // that limit
 	Detail   string     // what exactly is wrong
 }
@@ -94,11 +94,14 @@ const registryKey = `HKLM\SYSTEM\CurrentControlSet\Services\PolicyAgent\AssumeUD
 // explanations has all the words for all the causes, and what would cure each: one setting here, or one step at the client.
 var explanations = map[Cause]explanation{
 	CauseNoProposal: {"no phase 1 proposal in common", always(
+		"set {setting} to compatible to accept {proposal}, or change the settings of the client",
 		"allow {proposal} in phase 1 (ike.proposals), or change the settings of the client",
 		"the client offers only algorithms that are not supported: enable AES with SHA-1 or SHA-2 there")},
 	CauseLegacyProposal: {"no phase 1 proposal in common: the client has nothing better than {proposal}", always(
+		"add {proposal} to {setting}, or enable AES with group 14 (modp2048) on the client",
 		"set ike.profile to legacy to accept it, or enable AES with group 14 (modp2048) on the client")},
 	CauseAndroidMODP1024: {"no phase 1 proposal in common: this Android knows no other group than modp1024", always(
+		"add {proposal} to {setting}: an Android of version 11 or older has no setting for the group",
 		"set ike.profile to legacy: an Android of version 11 or older has no setting for the group")},
 	CauseAuthMethod: {"no phase 1 proposal in common: the client wants to authenticate by {detail}", always(
 		"set the client to a pre-shared key, or to a certificate if ike.certificates are configured")},

@@ -114,10 +114,11 @@ func answerSA(offer *wire.SA, p wire.Proposal, spi []byte, t wire.Transform) *wi
 	}
 }
 
-// explainPhase1 says why an offer was refused.
+// explainPhase1 says why an offer was refused. Of what the client offers and could have, the cure names what is best: one more proposal
+// of the usual profile, one that is in no profile, or one that only the legacy profile has.
 func explainPhase1(offer *wire.SA, allowed []Phase1Proposal, methods []pki.Method, kind string) diagnosis {
 	x := diagnosis{cause: CauseNoProposal, facts: Facts{Kind: kind}, allowed: names(allowed)}
-	var otherAuth, supported, weak string
+	var otherAuth, usual, other, weak string
 	for _, p := range offer.Proposals {
 		for _, t := range p.Transforms {
 			o := readPhase1(p, t)
@@ -125,28 +126,35 @@ func explainPhase1(offer *wire.SA, allowed []Phase1Proposal, methods []pki.Metho
 			switch {
 			case !slices.Contains(methods, o.method):
 				otherAuth = cmp.Or(otherAuth, authMethodName(o.auth))
-			case o.acceptable && o.proposal.validate() == nil && o.proposal.weak():
+			case !o.acceptable || o.proposal.validate() != nil:
+			case slices.Contains(Compatible.Phase1(), o.proposal):
+				usual = cmp.Or(usual, o.String())
+			case slices.Contains(Legacy.Phase1(), o.proposal):
 				weak = cmp.Or(weak, o.String())
-			case o.acceptable && o.proposal.validate() == nil:
-				supported = cmp.Or(supported, o.String())
+			default:
+				other = cmp.Or(other, o.String())
 			}
 		}
 	}
+	modern, compatible := slices.Equal(allowed, Modern.Phase1()), slices.Equal(allowed, Compatible.Phase1())
 	switch {
-	case supported != "":
-		x.facts.Proposal = supported
-	case weak != "" && kind == kindAndroid:
-		x.cause, x.facts.Proposal = CauseAndroidMODP1024, weak
+	case usual != "" && modern:
+		x.facts.Proposal, x.facts.Setting = usual, "ike.profile"
+	case usual+other != "":
+		x.facts.Proposal = cmp.Or(usual, other)
 	case weak != "":
 		x.cause, x.facts.Proposal = CauseLegacyProposal, weak
+		if kind == kindAndroid {
+			x.cause = CauseAndroidMODP1024
+		}
+		if !modern && !compatible {
+			x.facts.Setting = "ike.proposals" // where there is a list, a profile would change nothing
+		}
 	case otherAuth != "":
 		x.cause, x.facts.Detail = CauseAuthMethod, otherAuth
 	}
 	return x
 }
-
-// weak says whether only the legacy profile has p.
-func (p Phase1Proposal) weak() bool { return p.Group == dh.MODP1024 || p.Group == dh.MODP1536 }
 
 // names returns the strings of a list of proposals.
 func names[T fmt.Stringer](list []T) []string {

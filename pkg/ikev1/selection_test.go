@@ -114,6 +114,31 @@ func TestPhase1Refused(t *testing.T) {
 	}
 }
 
+// TestCureFitsConfiguration: the setting that would help depends on whether a profile or a list of its own says what is allowed.
+func TestCureFitsConfiguration(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		allowed []Phase1Proposal
+		kind    string
+		offer   *wire.SA
+		hint    string
+	}{
+		{"Windows, modern", Modern.Phase1(), "windows", offer1(1, windowsPhase1...), "set ike.profile to compatible to accept aes256-sha1-ecp384"},
+		{"Windows, a list", Modern.Phase1()[:2], "windows", offer1(1, windowsPhase1...), "allow aes256-sha1-ecp384 in phase 1 (ike.proposals)"},
+		{"MODP8192, modern", Modern.Phase1(), "", offer1(1, suite{7, 256, 4, 18}), "allow aes256-sha256-modp8192 in phase 1 (ike.proposals)"},
+		{"Android, modern", Modern.Phase1(), "android", offer1(1, androidPhase1...), "set ike.profile to legacy"},
+		{"Android, compatible", Compatible.Phase1(), "android", offer1(1, androidPhase1...), "set ike.profile to legacy"},
+		{"Android, a list", Compatible.Phase1()[:2], "android", offer1(1, androidPhase1...), "add aes256-sha384-modp1024 to ike.proposals"},
+		{"3DES, compatible", Compatible.Phase1(), "", offer1(1, suite{5, 0, 2, 14}), "set ike.profile to legacy"},
+		{"3DES, a list", Compatible.Phase1()[:2], "", offer1(1, suite{5, 0, 2, 14}), "add 3des-sha1-modp2048 to ike.proposals"},
+	} {
+		x := explainPhase1(c.offer, c.allowed, psk, c.kind)
+		if _, hint := x.cause.Explain(x.facts); !strings.HasPrefix(hint, c.hint) {
+			t.Errorf("%s: %s", c.name, hint)
+		}
+	}
+}
+
 // TestPhase1Attributes changes one attribute of an acceptable transform, which is followed by another one: whatever is wrong
 // with the first, the second is still good.
 func TestPhase1Attributes(t *testing.T) {
