@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -105,6 +106,35 @@ func (s *Server) SAs(ctx context.Context) ([]control.SA, error) {
 // Stats asks the daemon for its counters.
 func (s *Server) Stats(ctx context.Context) (control.Stats, error) {
 	return query[control.Stats](ctx, s, "stats")
+}
+
+// Events asks the daemon for its events of one kind.
+func (s *Server) Events(ctx context.Context, kind string) ([]control.Event, error) {
+	return query[[]control.Event](ctx, s, "events", "--match", "kind="+kind)
+}
+
+// FollowEvents runs l2tpctl events --follow until the context or the daemon ends. Each event goes to each; the error is that of the
+// program.
+func (s *Server) FollowEvents(ctx context.Context, each func(control.Event)) error {
+	cmd := exec.CommandContext(ctx, s.binary, "--socket", s.Socket(), "events", "--follow", "-o", "json")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("follow events: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("follow events: %w", err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var e control.Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return errors.Join(fmt.Errorf("decode event %q: %w", lines.Text(), err), cmd.Cancel(), cmd.Wait())
+		}
+		each(e)
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("l2tpctl events --follow: %w", err)
+	}
+	return nil
 }
 
 // SessionOf returns the session of a user once it is up.
