@@ -4,13 +4,15 @@ package integration
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/integration/lab"
 )
 
-// TestAlgorithms connects clients that differ in what they propose, in the notation of strongSwan and of l2tpctl, all to one daemon.
+// TestAlgorithms connects clients that differ in what they propose, in the notation of strongSwan and of l2tpctl, all to one daemon: with
+// every cipher, hash and group of either phase.
 func TestAlgorithms(t *testing.T) {
 	pairs := []struct{ ike, esp string }{
 		{"aes128-sha1-modp2048", "aes128-sha1"},
@@ -20,9 +22,21 @@ func TestAlgorithms(t *testing.T) {
 		{"aes128-sha256-ecp384", "aes128gcm16"},
 		{"aes256-sha1-ecp256", "aes192gcm16"},
 		{"aes256-sha384-ecp384", "aes256gcm16"},
+		{"aes256-sha512-ecp521", "aes128gcm12"},
+		{"aes128-sha256-modp6144", "aes192gcm12"},
+		{"aes256-sha256-modp8192", "aes256gcm12"},
+		{"3des-sha1-modp1024", "3des-sha1"},
+		{"3des-sha256-modp1536", "3des-sha256"},
+		{"aes192-sha384-modp1024", "aes128gcm8"},
+		{"aes192-sha512-modp1536", "aes192gcm8"},
+		{"aes192-sha1-modp2048", "aes256gcm8"},
 	}
 	users := names(len(pairs))
-	f := setUp(t, config("", users...))
+	var every []string
+	for _, pair := range pairs {
+		every = append(every, pair.ike)
+	}
+	f := setUp(t, config(fmt.Sprintf("ike:\n  psk: %q\n  profile: legacy\n  proposals: [%s]\n", psk, strings.Join(every, ", ")), users...))
 	clients := make([]*lab.Client, len(pairs))
 	want := map[string]string{} // by tunnel
 	for i, pair := range pairs {

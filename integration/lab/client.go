@@ -24,6 +24,11 @@ type ClientOptions struct {
 	User     string
 	Password string
 
+	// Identity makes the client authenticate with its certificate instead of PSK, and Roots are the certificates of the authorities
+	// that it trusts.
+	Identity *Identity
+	Roots    []string
+
 	IKE string // strongSwan's notation; aes256-sha256-modp2048 if empty
 	ESP string // aes256-sha1 if empty
 	// AnyPort negotiates any UDP port on the client's side, so that other sockets of the client use the SA too.
@@ -83,6 +88,17 @@ func (c *Client) writeFiles() error {
 	if err != nil {
 		return fmt.Errorf("find the name of this machine: %w", err)
 	}
+	authentication, secret := "authby=secret", fmt.Sprintf(": PSK %q\n", o.PSK)
+	if o.Identity != nil {
+		kind := "RSA"
+		if strings.HasPrefix(string(o.Identity.Kind), "ecdsa") {
+			kind = "ECDSA"
+		}
+		authentication, secret = "authby=pubkey\n\tleftcert=client.pem\n\tleftsendcert=always", ": "+kind+" client.key\n"
+		if err := o.Identity.install(filepath.Join(c.dir, "ipsec.d"), o.Roots); err != nil {
+			return err
+		}
+	}
 	files := map[string]string{
 		// pppd looks for the machine's own name, and would wait for a name server.
 		"hosts":         "127.0.0.1 localhost " + own + "\n",
@@ -92,7 +108,7 @@ func (c *Client) writeFiles() error {
 conn %s
 	keyexchange=ikev1
 	type=transport
-	authby=secret
+	%s
 	ike=%s!
 	esp=%s!
 	left=%%any
@@ -103,10 +119,11 @@ conn %s
 	keyingtries=1
 	auto=add
 	%s
-`, connection, o.IKE, o.ESP, leftPort, o.Server, strings.Join(o.IPsec, "\n\t")),
-		"ipsec.secrets": fmt.Sprintf(": PSK %q\n", o.PSK),
+`, connection, authentication, o.IKE, o.ESP, leftPort, o.Server, strings.Join(o.IPsec, "\n\t")),
+		"ipsec.secrets": secret,
+		"ipsec.d/.keep": "",
 		"strongswan.conf": fmt.Sprintf(`charon {
-	load = random nonce aes sha1 sha2 hmac gmp openssl gcm kernel-netlink socket-default stroke
+	load = random nonce aes sha1 sha2 hmac gmp openssl gcm x509 revocation constraints pubkey pem pkcs1 pkcs8 kernel-netlink socket-default stroke
 	install_routes = no
 	retransmit_timeout = 1.0
 	retransmit_base = 1.4
@@ -167,6 +184,7 @@ func (c *Client) hold() error {
 mount --bind "$1/etc-ppp" /etc/ppp
 mount --bind "$1/ipsec.conf" /etc/ipsec.conf
 mount --bind "$1/ipsec.secrets" /etc/ipsec.secrets
+mount --bind "$1/ipsec.d" /etc/ipsec.d
 mount --bind "$1/hosts" /etc/hosts
 mount --bind /dev/null /dev/console
 mount --bind "$1/run" /run
