@@ -80,8 +80,10 @@ type issuingDistributionPoint struct {
 
 func parseScope(der []byte) (scope, error) {
 	var p issuingDistributionPoint
-	if rest, err := asn1.Unmarshal(der, &p); err != nil || len(rest) != 0 {
-		return scope{}, fmt.Errorf("issuing distribution point cannot be read (%d octets left): %w", len(rest), err)
+	if rest, err := asn1.Unmarshal(der, &p); err != nil {
+		return scope{}, fmt.Errorf("issuing distribution point cannot be read: %w", err)
+	} else if len(rest) != 0 {
+		return scope{}, fmt.Errorf("%d octets after the issuing distribution point", len(rest))
 	}
 	if p.Indirect || p.OnlyAttribute || p.SomeReasons.BitLength != 0 || len(p.Point.Relative.FullBytes) != 0 {
 		return scope{}, errors.New("indirect CRLs, and those for some reasons or for attribute certificates only, are not supported")

@@ -81,6 +81,9 @@ func TestFetchURLs(t *testing.T) {
 			}
 			_, err := newTrust(t, config).Authenticate(t.Context(), claim)
 			wantCause(t, err, c.want)
+			if err != nil && (strings.Contains(err.Error(), "\n") || c.want == RevocationUnknown && !strings.Contains(err.Error(), all[len(c.asked)-1])) {
+				t.Errorf("error %q: one line, with all that were asked, is wanted", err)
+			}
 			if got := w.urls(); !slices.Equal(got, c.asked) {
 				t.Errorf("asked %q, want %q", got, c.asked)
 			}

@@ -141,7 +141,11 @@ func (r *revocationCheck) why(issuer *x509.Certificate, found finding) error {
 	if len(r.reasons) == 0 {
 		return fmt.Errorf("no CRL of %s, and no URL that may be asked", printName(issuer.RawSubject))
 	}
-	return fmt.Errorf("no fresh CRL or OCSP response of %s: %w", printName(issuer.RawSubject), errors.Join(r.reasons...))
+	err := fmt.Errorf("no fresh CRL or OCSP response of %s: %w", printName(issuer.RawSubject), r.reasons[0])
+	for _, reason := range r.reasons[1:] { // errors.Join would break the line
+		err = fmt.Errorf("%w; %w", err, reason)
+	}
+	return err
 }
 
 // source is somebody to ask.

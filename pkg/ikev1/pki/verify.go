@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/subtle"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -175,12 +176,14 @@ func verifyECDSA(m Method, key *ecdsa.PublicKey, hash, signature []byte) error {
 // fixedECDSA turns the DER form of an ECDSA signature into r | s.
 func fixedECDSA(c *curve, der []byte) ([]byte, error) {
 	var sig struct{ R, S *big.Int }
-	if rest, err := asn1.Unmarshal(der, &sig); err != nil || len(rest) != 0 {
-		return nil, fmt.Errorf("the key gave no DER signature (%d octets left): %w", len(rest), err)
+	if rest, err := asn1.Unmarshal(der, &sig); err != nil {
+		return nil, fmt.Errorf("the key gave no DER signature: %w", err)
+	} else if len(rest) != 0 {
+		return nil, fmt.Errorf("the key gave %d octets after the signature", len(rest))
 	}
 	size := c.size()
 	if sig.R.Sign() <= 0 || sig.S.Sign() <= 0 || sig.R.BitLen() > 8*size || sig.S.BitLen() > 8*size {
-		return nil, fmt.Errorf("the key gave a signature out of range")
+		return nil, errors.New("the key gave a signature out of range")
 	}
 	out := make([]byte, 2*size)
 	sig.R.FillBytes(out[:size])
