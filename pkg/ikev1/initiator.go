@@ -130,6 +130,9 @@ func (e *Engine) mainMode2(sa *isakmpSA, d Datagram, h wire.Header) {
 	sa.name = name
 	e.sas[name] = sa
 	sa.peer = recognise(p.all(wire.PayloadVendorID), answer)
+	if sa.peer.draft != nil { // which we did not offer
+		sa.peer.natT, sa.peer.draft = false, nil
+	}
 	hs := sa.handshake
 	hs.private, hs.initiatorNonce, hs.natT = private, nonce, sa.peer.natT
 	sa.cache.take(d.Payload)
@@ -170,7 +173,7 @@ func (e *Engine) mainMode4(sa *isakmpSA, d Datagram, h wire.Header) {
 	hs := sa.handshake
 	hs.responderKE, hs.responderNonce = bytes.Clone(ke), bytes.Clone(nonce)
 	if hs.natT {
-		e.learnNAT(sa, p.all(wire.PayloadNATD))
+		e.learnNAT(sa, p)
 	}
 	sa.cache.take(d.Payload)
 	e.working(sa, awaitDH)

@@ -17,7 +17,7 @@ const nonceLen = 32
 type handshake struct {
 	offer   []byte // body of the initiator's SA payload, as received
 	private *dh.PrivateKey
-	natT    bool // RFC 3947 was agreed upon
+	natT    bool // RFC 3947 or a draft of it was agreed upon
 	natD    bool // the initiator sent NAT-D payloads
 
 	// shortened says that we allow less than the lifetime that was offered.

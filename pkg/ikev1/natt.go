@@ -13,19 +13,19 @@ func (sa *isakmpSA) detectNAT(natD [][]byte) (sent, there, here bool) {
 	if len(natD) < 2 {
 		return false, false, false
 	}
-	here = !equalHash(natD[0], sa.natD(sa.local))
+	here = !equalHash(natD[0], sa.natD(sa.local).Body)
 	there = true
 	for _, source := range natD[1:] {
-		if equalHash(source, sa.natD(sa.remote)) {
+		if equalHash(source, sa.natD(sa.remote).Body) {
 			there = false
 		}
 	}
 	return true, there, here
 }
 
-// learnNAT takes note of the NAT-D payloads of the peer.
-func (e *Engine) learnNAT(sa *isakmpSA, natD [][]byte) {
-	sa.handshake.natD, sa.peer.natThere, sa.peer.natHere = sa.detectNAT(natD)
+// learnNAT takes note of the NAT-D payloads among those of the peer's message.
+func (e *Engine) learnNAT(sa *isakmpSA, p payloads) {
+	sa.handshake.natD, sa.peer.natThere, sa.peer.natHere = sa.detectNAT(p.all(sa.peer.natDType()))
 	if sa.handshake.natD && e.cfg.ForceEncapsulation {
 		sa.peer.natThere = true
 	}
@@ -42,8 +42,8 @@ func (e *Engine) natDs(sa *isakmpSA) []wire.Payload {
 }
 
 // natD returns the NAT-D payload of an address.
-func (sa *isakmpSA) natD(addr netip.AddrPort) wire.NATD {
-	return wire.NATD(keymat.NATD(sa.proposal.Hash, sa.name.i, sa.name.r, addr))
+func (sa *isakmpSA) natD(addr netip.AddrPort) wire.Raw {
+	return wire.Raw{Kind: sa.peer.natDType(), Body: keymat.NATD(sa.proposal.Hash, sa.name.i, sa.name.r, addr)}
 }
 
 // natOA returns our two NAT-OA payloads for a Quick Mode whose message 1 had some, none otherwise.

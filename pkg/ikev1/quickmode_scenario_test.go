@@ -98,6 +98,8 @@ func TestIdentities(t *testing.T) {
 		{"server behind a 1:1 NAT", wire.AddrID(client, 17, 1701), wire.AddrID(public, 17, 1701), true},
 		{"Windows XP: a name", wire.ID{Kind: wire.IDFQDN, Protocol: 17, Port: 1701, Data: []byte("pc")}, wire.AddrID(server, 17, 1701), true},
 		{"none", nil, nil, true},
+		{"Windows XP behind a NAT: only the server's", nil, wire.AddrID(public, 17, 1701), true},
+		{"only one, for another port", nil, wire.AddrID(server, 17, 53), false},
 		{"TCP", wire.AddrID(client, 6, 80), wire.AddrID(server, 6, 80), false},
 		{"another port of the server", wire.AddrID(client, 17, 1701), wire.AddrID(server, 17, 53), false},
 		{"a network", wire.AddrID(client, 17, 1701), raw(4, 17, 6, 165, 10, 0, 0, 0, 255, 0, 0, 0), false},

@@ -88,7 +88,7 @@ func (e *Engine) mainMode1(d Datagram, h wire.Header) {
 func (sa *isakmpSA) message2(chosen *wire.SA, most int) []byte {
 	answer := []wire.Payload{chosen}
 	if sa.peer.natT {
-		answer = append(answer, wire.VendorID(vendorNATT))
+		answer = append(answer, sa.peer.natTVendorID())
 	}
 	if sa.peer.dpd {
 		answer = append(answer, wire.VendorID(vendorDPD))
@@ -135,7 +135,7 @@ func (e *Engine) mainMode3(sa *isakmpSA, d Datagram, h wire.Header) {
 	hs.private, hs.responderNonce = private, ours
 	hs.initiatorKE, hs.initiatorNonce = bytes.Clone(ke), bytes.Clone(nonce)
 	if hs.natT {
-		e.learnNAT(sa, p.all(wire.PayloadNATD))
+		e.learnNAT(sa, p)
 	}
 	sa.state = awaitDH
 	e.halfOpen.prove(sa)

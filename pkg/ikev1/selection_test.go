@@ -99,6 +99,7 @@ func TestPhase1Refused(t *testing.T) {
 	}{
 		{"Android", CauseAndroidMODP1024, "set ike.profile to legacy", "aes256-sha384-modp1024", offer1(1, androidPhase1...), vendorDraft00},
 		{"old client", CauseLegacyProposal, "set ike.profile to legacy", "aes256-sha384-modp1024", offer1(1, androidPhase1...), ""},
+		{"3DES with a strong group", CauseLegacyProposal, "set ike.profile to legacy", "3des-sha1-modp2048", offer1(1, suite{5, 0, 1, 14}, suite{5, 0, 2, 14}), ""},
 		{"old router", CauseNoProposal, "enable AES", "3des-md5-modp1024", offer1(1, suite{5, 0, 1, 2}), ""},
 		{"certificate", CauseAuthMethod, "pre-shared key", "aes256-sha256-modp2048-rsa signature", auth, ""},
 		{"strong, but not allowed", CauseNoProposal, "allow aes256-sha256-modp8192 in phase 1", "aes256-sha256-modp8192", offer1(1, suite{7, 256, 4, 2}, suite{7, 256, 4, 18}), ""},

@@ -22,10 +22,13 @@ func selectors(ids [][]byte) (echo []wire.Payload, complaint string) {
 	if len(ids) == 0 {
 		return nil, ""
 	}
-	if len(ids) != 2 {
+	if len(ids) > 2 {
 		return nil, fmt.Sprintf("%d identities where 2 belong", len(ids))
 	}
 	for i, body := range ids {
+		if len(ids) == 1 {
+			i = 1 // behind a NAT Windows XP leaves its own out
+		}
 		id, err := wire.ParseID(body)
 		if err != nil {
 			return nil, err.Error()

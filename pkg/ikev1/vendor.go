@@ -15,6 +15,10 @@ var (
 	vendorDPD           = []byte("\xaf\xca\xd7\x13\x68\xa1\xf1\xc9\x6b\x86\x96\xfc\x77\x57\x01\x00")                 // RFC 3706 section 5.1, version 1.0
 )
 
+// natTDrafts are the drafts of NAT traversal that differ from RFC 3947 in the numbers of payloads and encapsulation modes only, best
+// first. Windows XP knows nothing newer.
+var natTDrafts = [][]byte{[]byte(vendorDraft03), []byte(vendorDraft02n), []byte(vendorDraft02)}
+
 // The kinds of clients that are treated in their own way.
 const (
 	kindWindows = "windows"
@@ -35,16 +39,15 @@ var vendorKinds = []struct {
 	{"cisco", nil, []string{"\x12\xf5\xf2\x8c\x45\x71\x68\xa9\x70\x2d\x9f\xe2\x74\xcc\x01\x00"}}, // Unity
 	{"chromeos", firstMODP3072, []string{vendorXAUTH}},
 	{"strongswan", nil, []string{vendorXAUTH}},
-	{"libreswan", nil, []string{
-		"\x7d\x94\x19\xa6\x53\x10\xca\x6f\x2c\x17\x9d\x92\x15\x52\x9d\x56", // draft-ietf-ipsec-nat-t-ike-03
-		"\xcd\x60\x46\x43\x35\xdf\x21\xf8\x7c\xfd\xb2\xfc\x68\xb6\xa4\x48", // -02
-		"\x90\xcb\x80\x91\x3e\xbb\x69\x6e\x08\x63\x81\xb5\xec\x42\x7b\x1f", // -02 and a line feed
-	}},
+	{"libreswan", nil, []string{vendorDraft03, vendorDraft02, vendorDraft02n}},
 }
 
 const (
-	vendorDraft00 = "\x44\x85\x15\x2d\x18\xb6\xbb\xcd\x0b\xe8\xa8\x46\x95\x79\xdd\xcc" // draft-ietf-ipsec-nat-t-ike-00
-	vendorXAUTH   = "\x09\x00\x26\x89\xdf\xd6\xb7\x12"                                 // charon sends it always
+	vendorDraft03  = "\x7d\x94\x19\xa6\x53\x10\xca\x6f\x2c\x17\x9d\x92\x15\x52\x9d\x56" // draft-ietf-ipsec-nat-t-ike-03
+	vendorDraft02  = "\xcd\x60\x46\x43\x35\xdf\x21\xf8\x7c\xfd\xb2\xfc\x68\xb6\xa4\x48" // -02
+	vendorDraft02n = "\x90\xcb\x80\x91\x3e\xbb\x69\x6e\x08\x63\x81\xb5\xec\x42\x7b\x1f" // -02 and a line feed
+	vendorDraft00  = "\x44\x85\x15\x2d\x18\xb6\xbb\xcd\x0b\xe8\xa8\x46\x95\x79\xdd\xcc" // -00
+	vendorXAUTH    = "\x09\x00\x26\x89\xdf\xd6\xb7\x12"                                 // charon sends it always
 )
 
 // onlyMODP1024 is the offer of every Android.
@@ -60,6 +63,9 @@ func firstMODP3072(offer []phase1Offer) bool {
 // peerFeatures is what a peer can do and who it seems to be.
 type peerFeatures struct {
 	natT, dpd, fragmentation bool
+
+	// draft is the vendor ID of the draft that it knows in place of RFC 3947, nil for none.
+	draft []byte
 
 	kind string
 
@@ -78,6 +84,14 @@ func recognise(ids [][]byte, offer *wire.SA) peerFeatures {
 		// The last octet is the minor version; 1.x keeps the meaning of 1.0.
 		f.dpd = f.dpd || len(id) == len(vendorDPD) && bytes.HasPrefix(id, vendorDPD[:15])
 	}
+	if !f.natT {
+		i := slices.IndexFunc(natTDrafts, func(draft []byte) bool {
+			return slices.ContainsFunc(ids, func(id []byte) bool { return bytes.Equal(id, draft) })
+		})
+		if i >= 0 {
+			f.natT, f.draft = true, natTDrafts[i]
+		}
+	}
 	for _, v := range vendorKinds {
 		missing := slices.ContainsFunc(v.prefixes, func(prefix string) bool {
 			return !slices.ContainsFunc(ids, func(id []byte) bool { return bytes.HasPrefix(id, []byte(prefix)) })
@@ -88,6 +102,22 @@ func recognise(ids [][]byte, offer *wire.SA) peerFeatures {
 		}
 	}
 	return f
+}
+
+// natTVendorID is the one vendor ID that says which NAT traversal we agree to.
+func (f *peerFeatures) natTVendorID() wire.VendorID {
+	if f.draft != nil {
+		return f.draft
+	}
+	return vendorNATT
+}
+
+// natDType is the type of NAT-D payloads between us.
+func (f *peerFeatures) natDType() wire.PayloadType {
+	if f.draft != nil {
+		return wire.PayloadNATDDraft
+	}
+	return wire.PayloadNATD
 }
 
 // readAllPhase1 reads every transform of an offer.

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
+	"net/netip"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
@@ -20,6 +20,7 @@ type MainMode struct {
 	Chosen            int    // index into peer.offer
 	AnsweredVendorIDs [][]byte
 
+	Cipher         keymat.Cipher
 	Hash           keymat.Hash
 	Bits           int
 	group          dh.Group
@@ -44,7 +45,7 @@ func (m *MainMode) Header() wire.Header {
 
 func (m *MainMode) offered() *wire.SA {
 	return &wire.SA{DOI: wire.DOIIPsec, Situation: wire.SituationIdentityOnly,
-		Proposals: []wire.Proposal{{Number: 1, Protocol: wire.ProtocolISAKMP, Transforms: m.Offer}}}
+		Proposals: []wire.Proposal{{Number: m.Proposal, Protocol: wire.ProtocolISAKMP, Transforms: m.Offer}}}
 }
 
 // Message1 offers the peer's transforms.
@@ -88,10 +89,16 @@ func (m *MainMode) TakeMessage2(b []byte) error {
 		}
 		m.AnsweredVendorIDs = append(m.AnsweredVendorIDs, p.Body)
 	}
+	if err := m.checkVendorIDs(); err != nil {
+		return err
+	}
 	m.CookieR = h.ResponderCookie
+	m.Cipher, m.Bits = keymat.AES, 0
 	for _, a := range m.Offer[m.Chosen].Attributes {
 		v, _ := a.Uint()
 		switch a.Type {
+		case wire.AttrEncryption:
+			m.Cipher = keymat.Cipher(v)
 		case wire.AttrKeyLength:
 			m.Bits = int(v)
 		case wire.AttrHash:
@@ -103,25 +110,18 @@ func (m *MainMode) TakeMessage2(b []byte) error {
 	return nil
 }
 
-// Message3 has the public value and nonce, and NAT-D payloads if both sides support RFC 3947.
+// Message3 has the public value and nonce, and NAT-D payloads if both sides support NAT traversal.
 func (m *MainMode) Message3() []byte {
 	if m.private == nil {
 		m.private, m.GXI = m.keyPair(m.group)
 	}
 	payloads := []wire.Payload{wire.KE(m.GXI), wire.Nonce(m.NonceI)}
 	if m.natTraversal() {
-		payloads = append(payloads, wire.NATD(keymat.NATD(m.Hash, m.CookieI, m.CookieR, m.Target)),
-			wire.NATD(keymat.NATD(m.Hash, m.CookieI, m.CookieR, m.Inner)))
+		for _, a := range []netip.AddrPort{m.Target, m.Inner} {
+			payloads = append(payloads, wire.Raw{Kind: m.natDType(), Body: keymat.NATD(m.Hash, m.CookieI, m.CookieR, a)})
+		}
 	}
 	return wire.Message(m.Header(), payloads...)
-}
-
-// natTraversal says whether both sides support RFC 3947.
-func (m *MainMode) natTraversal() bool { return HasVendorID(m.AnsweredVendorIDs, VendorRFC3947) }
-
-// HasVendorID says whether one of the list begins with vid.
-func HasVendorID(list [][]byte, vid []byte) bool {
-	return slices.ContainsFunc(list, func(v []byte) bool { return bytes.HasPrefix(v, vid) })
 }
 
 // TakeMessage4 checks the NAT-D payloads and derives the keys. Behind a NAT the peer floats to port 4500.
@@ -141,7 +141,7 @@ func (m *MainMode) TakeMessage4(b []byte) error {
 			m.GXR = p.Body
 		case wire.PayloadNonce:
 			m.NonceR = p.Body
-		case wire.PayloadNATD:
+		case m.natDType():
 			natd = append(natd, p.Body)
 		default:
 			return fmt.Errorf("message 4 has a payload of type %d", p.Kind)
@@ -160,6 +160,9 @@ func (m *MainMode) TakeMessage4(b []byte) error {
 		if !bytes.Equal(natd[1], keymat.NATD(m.Hash, m.CookieI, m.CookieR, m.Server)) {
 			return errors.New("message 4's second NAT-D is not the server's address and port")
 		}
+		if m.RefusesServerBehindNAT && !bytes.Equal(natd[1], keymat.NATD(m.Hash, m.CookieI, m.CookieR, m.Target)) {
+			return ErrServerBehindNAT
+		}
 	}
 	_, gxy, err := m.private.Exchange(m.GXR)
 	if err != nil {
@@ -167,7 +170,7 @@ func (m *MainMode) TakeMessage4(b []byte) error {
 	}
 	skeyid := keymat.SKEYIDFromPSK(m.Hash, m.PSK, m.NonceI, m.NonceR)
 	m.Keys = keymat.Derive(m.Hash, skeyid, gxy, m.CookieI, m.CookieR)
-	if m.CBC, err = keymat.NewCBC(keymat.AES, keymat.CipherKey(m.Hash, m.Keys.SKEYIDe, m.Bits/8)); err != nil {
+	if m.CBC, err = keymat.NewCBC(m.Cipher, keymat.CipherKey(m.Hash, m.Keys.SKEYIDe, m.Cipher.KeyLen(m.Bits))); err != nil {
 		return err
 	}
 	m.IV = keymat.Phase1IV(m.Hash, m.CBC.BlockSize(), m.GXI, m.GXR)

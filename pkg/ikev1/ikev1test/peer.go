@@ -17,6 +17,16 @@ import (
 // The vendor IDs that clients send.
 var (
 	VendorRFC3947       = []byte("\x4a\x13\x1c\x81\x07\x03\x58\x45\x5c\x57\x28\xf2\x0e\x95\x45\x2f")
+	VendorNATTDraft     = []byte("\x4d\xf3\x79\x28\xe9\xfc\x4f\xd1\xb3\x26\x21\x70\xd5\x15\xc6\x62") // without a number
+	VendorNATT08        = []byte("\x8f\x8d\x83\x82\x6d\x24\x6b\x6f\xc7\xa8\xa6\xa4\x28\xc1\x1d\xe8")
+	VendorNATT07        = []byte("\x43\x9b\x59\xf8\xba\x67\x6c\x4c\x77\x37\xae\x22\xea\xb8\xf5\x82")
+	VendorNATT06        = []byte("\x4d\x1e\x0e\x13\x6d\xea\xfa\x34\xc4\xf3\xea\x9f\x02\xec\x72\x85")
+	VendorNATT05        = []byte("\x80\xd0\xbb\x3d\xef\x54\x56\x5e\xe8\x46\x45\xd4\xc8\x5c\xe3\xee")
+	VendorNATT04        = []byte("\x99\x09\xb6\x4e\xed\x93\x7c\x65\x73\xde\x52\xac\xe9\x52\xfa\x6b")
+	VendorNATT03        = []byte("\x7d\x94\x19\xa6\x53\x10\xca\x6f\x2c\x17\x9d\x92\x15\x52\x9d\x56")
+	VendorNATT02        = []byte("\xcd\x60\x46\x43\x35\xdf\x21\xf8\x7c\xfd\xb2\xfc\x68\xb6\xa4\x48")
+	VendorNATT00        = []byte("\x44\x85\x15\x2d\x18\xb6\xbb\xcd\x0b\xe8\xa8\x46\x95\x79\xdd\xcc")
+	VendorXAUTH         = []byte("\x09\x00\x26\x89\xdf\xd6\xb7\x12")
 	VendorNATT02n       = []byte("\x90\xcb\x80\x91\x3e\xbb\x69\x6e\x08\x63\x81\xb5\xec\x42\x7b\x1f")
 	VendorFragmentation = []byte("\x40\x48\xb7\xd5\x6e\xbc\xe8\x85\x25\xe7\xde\x7f\x00\xd6\xc2\xd3")
 	VendorDPD           = []byte("\xaf\xca\xd7\x13\x68\xa1\xf1\xc9\x6b\x86\x96\xfc\x77\x57\x01\x00")
@@ -40,9 +50,13 @@ type Peer struct {
 
 	PSK       []byte
 	Rand      io.Reader
+	Proposal  uint8            // number of the one proposal of phase 1
 	Offer     []wire.Transform // phase 1
 	VendorIDs [][]byte
 	Identity  wire.ID
+
+	// RefusesServerBehindNAT is Windows as it comes from the factory (error 809).
+	RefusesServerBehindNAT bool
 
 	err error // see fail
 }
@@ -51,6 +65,7 @@ type Peer struct {
 func NewPeer(addr, server netip.AddrPort, psk []byte, rand io.Reader) *Peer {
 	return &Peer{
 		Addr: addr, Server: server, Inner: addr, floatPort: 4500, Target: server, PSK: psk, Rand: rand,
+		Proposal:  1,
 		Offer:     []wire.Transform{Phase1Transform(1, 256, keymat.SHA256, dh.ECP256)},
 		VendorIDs: [][]byte{VendorRFC3947, VendorFragmentation},
 		Identity:  wire.AddrID(addr.Addr(), 0, 0),

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
@@ -34,8 +35,8 @@ type QuickMode struct {
 	Ours      uint32          // the SPI of what the server sends
 	Theirs    uint32          // the SPI of what we send
 	PFS       dh.Group        // 0 for none
-	IDci      wire.Payload    // nil to leave both out
-	IDcr      wire.Payload
+	IDci      wire.Payload    // nil to leave it out
+	IDcr      wire.Payload    // the same
 	NATOA     []wire.Payload
 
 	IV             []byte
@@ -50,10 +51,9 @@ type QuickMode struct {
 // QuickMode is what Windows does: one proposal for each transform, UDP port 1701 on both sides, NAT-OA behind a NAT.
 func (m *MainMode) QuickMode(id uint32, adjust ...func(*QuickMode)) *QuickMode {
 	q := &QuickMode{MainMode: m, id: id, Ours: binary.BigEndian.Uint32(m.Random(4)) | 0x1000, NonceI: m.Random(20)}
-	mode := uint16(2)
+	mode := m.EncapsulationMode()
 	if m.Encapsulated {
-		mode = 4
-		q.NATOA = []wire.Payload{wire.NATOA{Kind: wire.PayloadNATOA, Addr: m.Inner.Addr()}, wire.NATOA{Kind: wire.PayloadNATOA, Addr: m.Target.Addr()}}
+		q.NATOA = m.natOA()
 	}
 	q.Propose(ESPTransform(1, 12, 256, 2, mode), ESPTransform(1, 12, 128, 2, mode))
 	q.IDci, q.IDcr = wire.AddrID(m.Inner.Addr(), 17, 1701), wire.AddrID(m.Target.Addr(), 17, 1701)
@@ -85,8 +85,10 @@ func (q *QuickMode) Message1() []byte {
 		}
 		payloads = append(payloads, wire.KE(q.public))
 	}
-	if q.IDci != nil {
-		payloads = append(payloads, q.IDci, q.IDcr)
+	for _, id := range []wire.Payload{q.IDci, q.IDcr} {
+		if id != nil {
+			payloads = append(payloads, id)
+		}
 	}
 	payloads = append(payloads, q.NATOA...)
 	q.IV = keymat.Phase2IV(q.Hash, q.MainMode.CBC.BlockSize(), q.MainMode.IV, q.id)
@@ -154,7 +156,13 @@ func (q *QuickMode) TakeMessage2(b []byte) error {
 	if len(q.NonceR) < 8 {
 		return fmt.Errorf("message 2 has a nonce of %d octets", len(q.NonceR))
 	}
-	if q.IDci != nil && (len(ids) != 2 || !bytes.Equal(ids[0], q.IDci.AppendBody(nil)) || !bytes.Equal(ids[1], q.IDcr.AppendBody(nil))) {
+	var named [][]byte
+	for _, id := range []wire.Payload{q.IDci, q.IDcr} {
+		if id != nil {
+			named = append(named, id.AppendBody(nil))
+		}
+	}
+	if !slices.EqualFunc(ids, named, bytes.Equal) {
 		return fmt.Errorf("message 2 does not echo the identities: %x", ids)
 	}
 	if len(oas) != len(q.NATOA) {
