@@ -98,20 +98,23 @@ func TestResponderLifetimeLater(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name        string
+		offered     time.Duration
 		seconds     uint32
 		byInitiator bool
-		rekeys      int // of each phase within 20 minutes: what replaces the SAs lives as long as was offered
+		rekeys      int // of each phase within 15 minutes: what replaces the SAs lives as long as was offered
 	}{
-		{"ten minutes", 600, false, 1},
-		{"more than before", 90000, false, 0},
-		{"a second, which counts as a minute", 1, false, 1},
-		{"nothing", 0, false, 0},
-		{"from the end that called", 600, true, 0},
+		{"ten minutes", time.Hour, 600, false, 1},
+		{"more than before", 10 * time.Minute, 7200, false, 1},
+		{"a second, which counts as a minute", time.Hour, 1, false, 1},
+		{"nothing", time.Hour, 0, false, 0},
+		{"from the end that called", time.Hour, 600, true, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPair(t, 4)
 			left := p.ends[0]
-			left.connect(left.connection())
+			connection := left.connection()
+			connection.Lifetime, connection.ChildLifetime = c.offered, c.offered
+			left.connect(connection)
 			p.run(time.Second)
 			from := left.other
 			if c.byInitiator {
@@ -125,7 +128,7 @@ func TestResponderLifetimeLater(t *testing.T) {
 				from.absorb(ikev1.Inform(from.engine, p.now, from.engine.Clients()[0].ID, n))
 				p.run(time.Second)
 			}
-			p.run(20 * time.Minute)
+			p.run(15 * time.Minute)
 			p.consistent()
 			children := 0
 			for _, ev := range left.events {

@@ -28,7 +28,7 @@ func TestNoticedLifetime(t *testing.T) {
 		{"of another protocol", isakmp, spi, attributes(short(1, 1), long(2, 3600)), 0},
 		{"less than a minute", esp, spi, attributes(short(1, 1), long(2, 5)), time.Minute},
 		{"zero", esp, spi, attributes(short(1, 1), long(2, 0)), 0},
-		{"an attribute that does not matter", esp, spi, attributes(short(6, 256), short(1, 1), long(2, 3600), short(11, 1)), time.Hour},
+		{"an attribute that does not matter", esp, spi, attributes(short(6, 256), short(1, 1), long(2, 3600), short(11, 9)), time.Hour},
 		{"a duration without a type", esp, spi, attributes(long(2, 3600)), 0},
 		{"two durations", esp, spi, attributes(short(1, 1), long(2, 3600), long(2, 60)), 0},
 		{"a type that there is not", esp, spi, attributes(short(1, 3), long(2, 3600)), 0},
