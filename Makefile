@@ -47,10 +47,11 @@ smoke-qemu: build ## one client up, ping, down, on the distribution's kernel in 
 	CGO_ENABLED=0 L2TPCTL_TEST_KERNEL=qemu L2TPCTL_BINARY=$(CURDIR)/bin/l2tpctl \
 		$(GO) test -count=1 -v -timeout 20m -tags integration -run '^TestSmoke$$' ./integration
 
-bench: deps build ## benchmarks, those of whole sessions on a real kernel
+bench: deps build ## benchmarks, those of whole sessions on a real kernel, of handshakes beside strongSwan
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	CGO_ENABLED=0 L2TPCTL_BINARY=$(CURDIR)/bin/l2tpctl \
-		$(GO) test -run '^$$' -bench 'Session|Memory' -benchtime 10x -timeout 20m -tags integration ./integration
+		$(GO) test -run '^$$' -bench 'Session|Memory|Responder' -benchtime 10x -timeout 20m -tags integration ./integration
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchtime 10x -timeout 20m -tags integration ./integration/caller
 
 deps: ## install the programs that tests and demo use, if they are missing
 	@scripts/deps.sh

@@ -56,14 +56,27 @@ type fixture struct {
 
 func setUp(t testing.TB, config string) *fixture {
 	t.Helper()
+	f := surroundings(t, os.Getenv(lab.BinaryVariable), config)
+	t.Cleanup(func() { // runs before those of surroundings, and after those of the test
+		f.ctx = context.WithoutCancel(f.ctx)
+		if !t.Failed() && !f.over {
+			f.stopped()
+		}
+	})
+	f.must(f.Server.Start(f.ctx))
+	return f
+}
+
+// surroundings makes a scene whose server is not started.
+func surroundings(t testing.TB, binary, config string) *fixture {
+	t.Helper()
 	if unavailable != nil {
 		t.Skip(unavailable)
 	}
-	scene, err := lab.NewScene(os.Getenv(lab.BinaryVariable), config)
+	scene, err := lab.NewScene(binary, config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{Scene: scene, t: t, ctx: t.Context()}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(scene.Logs(40))
@@ -72,14 +85,7 @@ func setUp(t testing.TB, config string) *fixture {
 			t.Errorf("close the lab: %v", err)
 		}
 	})
-	t.Cleanup(func() { // runs before the one above, and after those of the test
-		f.ctx = context.WithoutCancel(f.ctx)
-		if !t.Failed() && !f.over {
-			f.stopped()
-		}
-	})
-	f.must(scene.Server.Start(f.ctx))
-	return f
+	return &fixture{Scene: scene, t: t, ctx: t.Context()}
 }
 
 func (f *fixture) must(err error) {

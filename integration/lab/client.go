@@ -212,11 +212,14 @@ func (c *Client) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-const strongSwan = "/usr/lib/ipsec/"
+const (
+	strongSwan    = "/usr/lib/ipsec/"
+	charonProgram = "charon"
+)
 
 // Start starts strongSwan and xl2tpd and waits until both take commands.
 func (c *Client) Start(ctx context.Context) error {
-	if _, err := c.lab.start(c.Command(context.Background(), strongSwan+"starter", "--daemon", "charon", "--nofork"), c.Name, "starter.log"); err != nil {
+	if err := c.startStrongSwan(ctx); err != nil {
 		return err
 	}
 	xl2tpd, err := c.lab.start(c.Command(context.Background(), "xl2tpd", "-D", "-c", filepath.Join(c.dir, "xl2tpd.conf"),
@@ -224,18 +227,22 @@ func (c *Client) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return Until(ctx, 30*time.Second, c.Name+": start xl2tpd", func() error { return xl2tpd.says("Listening on IP address") })
+}
+
+// startStrongSwan starts strongSwan and waits until it takes commands.
+func (c *Client) startStrongSwan(ctx context.Context) error {
+	if _, err := c.lab.start(c.Command(context.Background(), strongSwan+"starter", "--daemon", charonProgram, "--nofork"), c.Name, "starter.log"); err != nil {
+		return err
+	}
 	// In an emulated processor charon may take half a minute to load its plugins.
-	err = Until(ctx, 90*time.Second, c.Name+": start strongSwan", func() error {
+	return Until(ctx, 90*time.Second, c.Name+": start strongSwan", func() error {
 		out, err := c.stroke(ctx, "statusall")
 		if err == nil && !strings.Contains(out, connection+":") {
 			err = fmt.Errorf("the connection is not loaded: %s", out)
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return Until(ctx, 30*time.Second, c.Name+": start xl2tpd", func() error { return xl2tpd.says("Listening on IP address") })
 }
 
 // stroke gives a command to charon.

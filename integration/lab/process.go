@@ -21,6 +21,9 @@ type Process struct {
 	err   error // after ended
 }
 
+// Start runs a program in the background, with its output in a file below the lab's directory. The lab kills it when it closes.
+func (l *Lab) Start(cmd *exec.Cmd, log string) (*Process, error) { return l.start(cmd, log) }
+
 // start runs a program in the background. The lab kills it when it closes.
 func (l *Lab) start(cmd *exec.Cmd, log ...string) (*Process, error) {
 	path := filepath.Join(append([]string{l.Dir}, log...)...)
@@ -56,6 +59,9 @@ func (l *Lab) addLog(path string) {
 
 // PID is the process id of the program itself.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// CPU returns the CPU time that the program has used, in user space and in the kernel.
+func (p *Process) CPU() (time.Duration, error) { return cpuOf(p.PID()) }
 
 // Ended is closed when the program has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }

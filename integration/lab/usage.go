@@ -88,21 +88,24 @@ func (t *Trace) Stop() (Activity, error) {
 const clockTick = time.Second / 100
 
 // CPU returns the CPU time that the daemon has used, in user space and in the kernel.
-func (s *Server) CPU() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.Process.PID()))
+func (s *Server) CPU() (time.Duration, error) { return s.Process.CPU() }
+
+// cpuOf returns the CPU time that a process has used, with all of its threads.
+func cpuOf(pid int) (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, fmt.Errorf("read the daemon's CPU time: %w", err)
+		return 0, fmt.Errorf("read a program's CPU time: %w", err)
 	}
 	_, text, _ := strings.Cut(string(stat), ") ") // field 3 of proc_pid_stat(5) and on
 	var ticks int64
 	fields := strings.Fields(text)
 	for _, number := range []int{14, 15} { // utime, stime
 		if len(fields) <= number-3 {
-			return 0, fmt.Errorf("the daemon's CPU time is not in %q", stat)
+			return 0, fmt.Errorf("a program's CPU time is not in %q", stat)
 		}
 		n, err := strconv.ParseInt(fields[number-3], 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("read the daemon's CPU time: %w", err)
+			return 0, fmt.Errorf("read a program's CPU time: %w", err)
 		}
 		ticks += n
 	}
