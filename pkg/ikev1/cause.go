@@ -54,8 +54,9 @@ const (
 	CauseSelectors         Cause = "wrong_selectors" // the client wants to protect other traffic than L2TP
 	CauseInstall           Cause = "install"         // an SA could not be installed
 	CauseQuickMessage3Lost Cause = "quick_message_3_lost"
-	CauseQuickRefused      Cause = "quick_mode_refused" // the peer does not accept what we began
-	CauseNoQuickMode       Cause = "no_quick_mode"      // the client stopped after phase 1
+	CauseQuickRefused      Cause = "quick_mode_refused"  // the peer does not accept what we began
+	CauseNoQuickMode       Cause = "no_quick_mode"       // the client stopped after phase 1
+	CauseExchange          Cause = "exchange_not_served" // the client asks for an exchange that L2TP/IPsec has no use for
 
 	// CauseSHA256Truncation is for the owner, who alone sees ESP: the client cuts HMAC-SHA2-256 off after 96 bits.
 	CauseSHA256Truncation Cause = "sha256_truncation"
@@ -172,6 +173,8 @@ var explanations = map[Cause]explanation{
 		"the client may have refused message 2: its own log says why")},
 	CauseQuickRefused: {"the peer did not accept our Quick Mode", always(
 		"compare the proposals for ESP and the ports with those of the peer")},
+	CauseExchange: {"the client asks for something that L2TP/IPsec does not have: {detail}", always(
+		"set the client to L2TP/IPsec, without XAUTH, Mode Config (IKEv1 with addresses by IPsec) and New Group Mode")},
 	CauseNoQuickMode: {"the client began no Quick Mode after phase 1", always(
 		"the client may have refused the identity of this server in message 6: let it accept any (rightid=%any on Linux)")},
 

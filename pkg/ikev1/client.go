@@ -27,7 +27,8 @@ type client struct {
 	connection   *connection // if we called it
 	keepalive    timer
 	failures     limiter
-	failed       bool // a Quick Mode failed
+	refusals     limiter // of exchanges
+	failed       bool    // a Quick Mode failed
 	hadChild     bool
 	wait         childWait
 

@@ -200,7 +200,9 @@ func (e *Engine) dispatch(d Datagram, h wire.Header) {
 	case wire.ExchangeAggressive:
 		e.failUnauthenticated(d, DropAggressive, because(CauseAggressiveMode, Facts{}))
 	case wire.ExchangeTransaction:
-		e.drop(d, DropTransaction)
+		e.refuseExchange(d, h, DropTransaction, "XAUTH or Mode Config")
+	case wire.ExchangeNewGroup:
+		e.refuseExchange(d, h, DropExchange, "New Group Mode")
 	default:
 		e.drop(d, DropExchange)
 	}

@@ -16,7 +16,7 @@ const (
 	maxUsedIDs      = 256   // message IDs of the peer that are remembered against replay, as many of ours
 	answersPerSec   = 10    // error notifications and failure events of peers that are not authenticated, and of all that are
 
-	failuresPerMinute = 4 // failure events of one client
+	failuresPerMinute = 4 // failure events of one client, and as many refusals of exchanges
 )
 
 // admit says whether one more handshake from d may begin, and makes room for it.

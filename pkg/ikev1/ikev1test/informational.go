@@ -12,17 +12,25 @@ import (
 
 // Informational seals payloads as an Informational exchange.
 func (m *MainMode) Informational(payloads ...wire.Payload) []byte {
-	id := binary.BigEndian.Uint32(m.Random(4)) | 1
-	rest := wire.AppendChain(nil, payloads...)
-	return m.SealedInformational(id, keymat.HashInfo(m.Hash, m.Keys.SKEYIDa, id, rest), payloads...)
+	return m.Exchange(wire.ExchangeInformational, binary.BigEndian.Uint32(m.Random(4))|1, payloads...)
+}
+
+// Exchange seals payloads as a message of any exchange whose HASH is made like that of an Informational.
+func (m *MainMode) Exchange(kind wire.ExchangeType, id uint32, payloads ...wire.Payload) []byte {
+	hash := keymat.HashInfo(m.Hash, m.Keys.SKEYIDa, id, wire.AppendChain(nil, payloads...))
+	return m.sealed(kind, id, hash, payloads)
 }
 
 // SealedInformational is an Informational exchange with a HASH of the caller's choice.
 func (m *MainMode) SealedInformational(id uint32, hash []byte, payloads ...wire.Payload) []byte {
+	return m.sealed(wire.ExchangeInformational, id, hash, payloads)
+}
+
+func (m *MainMode) sealed(kind wire.ExchangeType, id uint32, hash []byte, payloads []wire.Payload) []byte {
 	plain := wire.AppendChain(nil, append([]wire.Payload{wire.Hash(hash)}, payloads...)...)
 	sealed, _, err := m.CBC.Encrypt(keymat.Phase2IV(m.Hash, m.CBC.BlockSize(), m.IV, id), plain)
 	m.fail(err)
-	h := wire.Header{InitiatorCookie: m.CookieI, ResponderCookie: m.CookieR, Exchange: wire.ExchangeInformational, MessageID: id}
+	h := wire.Header{InitiatorCookie: m.CookieI, ResponderCookie: m.CookieR, Exchange: kind, MessageID: id}
 	return wire.Sealed(h, wire.PayloadHash, sealed)
 }
 
