@@ -1,11 +1,14 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"strconv"
+	"unicode"
+	"unicode/utf8"
 )
 
 // IDType is a type of identification (RFC 2407 section 4.6.2.1).
@@ -76,11 +79,19 @@ func (id ID) String() string {
 		return a.String()
 	}
 	switch id.Kind {
-	case IDFQDN, IDUserFQDN:
+	case IDFQDN, IDUserFQDN, IDKeyID:
+		if id.Kind == IDKeyID && !isText(id.Data) {
+			break
+		}
 		q := strconv.QuoteToASCII(string(id.Data))
 		return q[1 : len(q)-1]
 	}
 	return fmt.Sprintf("type%d:%s", id.Kind, hex.EncodeToString(id.Data))
+}
+
+// isText says whether a key ID, which may be any octets, is the name that a user has typed.
+func isText(b []byte) bool {
+	return utf8.Valid(b) && !bytes.ContainsFunc(b, unicode.IsControl)
 }
 
 // addrLen returns the length of the addresses of an ID type; false if it is not an address type.

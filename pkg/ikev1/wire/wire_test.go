@@ -219,6 +219,8 @@ func TestIDString(t *testing.T) {
 		{ID{Kind: IDFQDN, Data: []byte("pc.example")}, "pc.example"},
 		{ID{Kind: IDFQDN, Data: []byte("a\n\x1b[31m")}, `a\n\x1b[31m`},
 		{ID{Kind: IDKeyID, Data: []byte{1, 2}}, "type11:0102"},
+		{ID{Kind: IDKeyID, Data: []byte{0xff, 0xfe}}, "type11:fffe"},
+		{ID{Kind: IDKeyID, Data: []byte("Außendienst \"1\"")}, `Au\u00dfendienst \"1\"`},
 	} {
 		if got := c.id.String(); got != c.want {
 			t.Errorf("%+v is %q, want %q", c.id, got, c.want)
