@@ -19,8 +19,11 @@ const (
 	CauseAndroidMODP1024    Cause = "android_modp1024"      // the same, of an Android, which knows only group 2
 	CauseAuthMethod         Cause = "auth_method"           // the client wants another way to authenticate
 	CauseAggressiveMode     Cause = "aggressive_mode"       // the client begins with Aggressive Mode
+	CauseUnknownGroup       Cause = "unknown_group"         // the client begins with Aggressive Mode and names no group of ours
+	CauseAggressiveLimit    Cause = "aggressive_limit"      // too many of them in a second
+	CauseMessage3Lost       Cause = "message_3_lost"        // the client stopped after message 2 of Aggressive Mode
 	CauseNoPSK              Cause = "no_psk"                // there is no pre-shared key for this peer
-	CausePSKMismatch        Cause = "psk_mismatch"          // message 5 does not prove the pre-shared key
+	CausePSKMismatch        Cause = "psk_mismatch"          // what has to prove the pre-shared key does not
 	CauseKeyExchange        Cause = "key_exchange"          // the Diffie-Hellman failed, also that of PFS in phase 2
 	CauseMessage5Lost       Cause = "message_5_lost"        // the client stopped after message 4
 	CausePort4500Blocked    Cause = "nat_port_4500_blocked" // the same, where the client has to go on at port 4500
@@ -110,9 +113,20 @@ var explanations = map[Cause]explanation{
 		{"android", "clear the IPSec identifier in the VPN profile of the client"},
 		{"apple", "clear the group name in the VPN settings of the client"},
 		{"", "set the client to Main Mode; phones and Macs use it when their group name or IPSec identifier is empty"}}},
+	CauseUnknownGroup: {"the client begins with Aggressive Mode in the name of no group of this server", []cure{
+		{"android", "clear the IPSec identifier in the VPN profile of the client, or add {identity} to ike.groups"},
+		{"apple", "clear the group name in the VPN settings of the client, or add {identity} to ike.groups"},
+		{"", "set the client to Main Mode, or add {identity} to ike.groups"},
+		{"", "set the client to Main Mode, or to the name of one of ike.groups"}}},
+	CauseAggressiveLimit: {"more than {limit} clients began with Aggressive Mode in one second", always(
+		"set the clients to Main Mode: in Aggressive Mode anybody can make the server work, so that it has to stop somewhere")},
+	CauseMessage3Lost: {"message 3 of Aggressive Mode did not arrive", always(
+		"compare the pre-shared key of the client with that of the group {identity}: a client that has another one stops here; UDP port 4500 has to reach this server",
+		"compare the pre-shared key of the client with that of its group: a client that has another one stops here; UDP port 4500 has to reach this server")},
 	CauseNoPSK: {"no pre-shared key for this peer", always(
 		"configure a pre-shared key that applies to the address {client} (ike.psk or ike.keys)")},
-	CausePSKMismatch: {"probable PSK mismatch: message 5 does not prove the pre-shared key", always(
+	CausePSKMismatch: {"probable PSK mismatch: the client does not prove the pre-shared key", always(
+		"compare the pre-shared key of the client with the one configured for the group {identity} (ike.groups)",
 		"compare the pre-shared key of the client with the one configured for {client}")},
 	CauseKeyExchange: {"the Diffie-Hellman exchange failed", always(
 		"the client sent a bad public value, or something on the path changed it: try another group (ike.proposals)")},

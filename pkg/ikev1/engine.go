@@ -40,6 +40,7 @@ type Engine struct {
 	answers  limiter // of failures in phase 1
 	failures limiter // in phase 2
 	versions limiter // of IKEv2
+	hurried  limiter // Diffie-Hellmans for message 1 of Aggressive Mode
 
 	strangers fragmentPool // of SAs that are not authenticated
 	known     fragmentPool // of those that are
@@ -198,7 +199,7 @@ func (e *Engine) dispatch(d Datagram, h wire.Header) {
 	case wire.ExchangeInformational:
 		e.handleInformational(d, h)
 	case wire.ExchangeAggressive:
-		e.failUnauthenticated(d, DropAggressive, because(CauseAggressiveMode, Facts{}))
+		e.handleAggressive(d, h)
 	case wire.ExchangeTransaction:
 		e.refuseExchange(d, h, DropTransaction, "XAUTH or Mode Config")
 	case wire.ExchangeNewGroup:

@@ -14,14 +14,14 @@ type Event interface {
 	isEvent()
 }
 
-// Phase1Established says that Main Mode authenticated the client.
+// Phase1Established says that Main Mode or Aggressive Mode authenticated the client.
 type Phase1Established struct {
 	Client        ClientID
 	Connection    ConnectionID // if we called
 	Local, Remote netip.AddrPort
 	Encapsulated  bool
 
-	// Identity is what the client calls itself, such as "192.168.0.5"; it is informative only.
+	// Identity is what the client calls itself, such as "192.168.0.5", in Aggressive Mode its group; it is informative only.
 	Identity string
 
 	// Proposal is such as "aes256-sha256-modp2048".
@@ -37,7 +37,7 @@ type Phase1Established struct {
 	Rekey bool
 }
 
-// Phase1Failed says why a Main Mode did not come to an end, and what could be done about it.
+// Phase1Failed says why a phase 1 exchange did not come to an end, and what could be done about it.
 type Phase1Failed struct {
 	Connection    ConnectionID // if we called
 	Local, Remote netip.AddrPort
@@ -120,7 +120,9 @@ const (
 	DropTooLarge        DropReason = "too_large"          // a datagram, or a message in fragments, beyond the limits
 	DropIKEv2           DropReason = "ikev2"              // the peer speaks IKEv2
 	DropVersion         DropReason = "version"            // neither IKEv1 nor IKEv2
-	DropAggressive      DropReason = "aggressive_mode"    // Aggressive Mode with a PSK can be guessed offline
+	DropAggressive      DropReason = "aggressive_mode"    // Aggressive Mode, which is off, for the key can be guessed offline
+	DropUnknownGroup    DropReason = "unknown_group"      // Aggressive Mode of a group that there is not
+	DropAggressiveLimit DropReason = "aggressive_limit"   // more of Aggressive Mode than a Diffie-Hellman is spent on
 	DropTransaction     DropReason = "transaction"        // XAUTH or Mode Config, not part of L2TP/IPsec
 	DropExchange        DropReason = "exchange"           // another exchange type that is not served
 	DropFragment        DropReason = "fragment"           // a message of which not all fragments came in time, or before those of the next one
@@ -136,7 +138,7 @@ const (
 	DropNoProposal        DropReason = "no_proposal"          // nothing in common
 	DropUnencrypted       DropReason = "unencrypted"          // in the clear where only encrypted messages count
 	DropHash              DropReason = "hash"                 // the HASH payload is missing or wrong
-	DropAuthentication    DropReason = "authentication"       // Main Mode message 5 does not prove the pre-shared key
+	DropAuthentication    DropReason = "authentication"       // a message that has to does not prove the key
 	DropMaxClients        DropReason = "max_clients"          // authenticated, but there are too many clients
 	DropMaxClientsPerAddr DropReason = "max_clients_per_addr" // authenticated, but there are too many clients at this address
 	DropIdentities        DropReason = "identities"           // a Quick Mode for other traffic than L2TP

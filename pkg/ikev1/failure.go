@@ -64,7 +64,7 @@ func (x diagnosis) phase1Failed(d Datagram) Phase1Failed {
 	}
 }
 
-// failHandshake ends a Main Mode.
+// failHandshake ends a phase 1 exchange.
 func (e *Engine) failHandshake(sa *isakmpSA, reason DropReason, cause Cause, facts Facts) {
 	facts.Kind = sa.peer.kind
 	d, explain := Datagram{Local: sa.local, Remote: sa.remote}, because(cause, facts)
@@ -79,10 +79,13 @@ func (e *Engine) failHandshake(sa *isakmpSA, reason DropReason, cause Cause, fac
 	e.dropSA(sa, string(cause))
 }
 
-// failWaiting ends a Main Mode whose message 5 did not come: a client that has got message 4 knows of NATs.
+// failWaiting ends a Main Mode whose message 5 did not come: a client that has got message 4 knows of NATs. Or an Aggressive Mode whose
+// message 3 did not.
 func (e *Engine) failWaiting(sa *isakmpSA) {
 	cause, facts := CauseMessage5Lost, Facts{}
 	switch {
+	case sa.aggressive:
+		cause, facts.Identity = CauseMessage3Lost, sa.handshake.proof.name
 	case sa.refusedBehindNAT():
 		cause, facts.Detail = CauseWindowsBehindNAT, "message 5 did not arrive"
 	case sa.peer.natHere || sa.peer.natThere:

@@ -107,7 +107,7 @@ func (e *Engine) reassembled(d Datagram, h wire.Header, message []byte) {
 func (sa *isakmpSA) split(message []byte) [][]byte {
 	most := sa.maxPayload()
 	// Message 2 is whole in any case: with the headers of fragments it could be more than the question.
-	if !sa.peer.fragmentation || sa.state == awaitMessage3 || len(message) <= most {
+	if !sa.peer.fragmentation || sa.state == awaitMessage3 || sa.state == awaitHashI || len(message) <= most {
 		return [][]byte{message}
 	}
 	most -= wire.HeaderLen + wire.FragmentHeaderLen

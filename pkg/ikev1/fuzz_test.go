@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/ikev1test"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
@@ -25,13 +26,22 @@ func FuzzHandle(f *testing.F) {
 		Number: 1, Protocol: wire.ProtocolESP, SPI: []byte{1, 2, 3, 4}, Transforms: []wire.Transform{ikev1test.ESPTransform(1, 12, 256, 2, 2)}}}}
 	f.Add(byte(4), byte(4), byte(wire.PayloadSA), wire.AppendChain(nil, esp, wire.Nonce("12345678"), wire.AddrID(p.Addr.Addr(), 17, 1701), wire.AddrID(p.Server.Addr(), 17, 1701)))
 
+	f.Add(byte(6), byte(1), byte(wire.PayloadHash), wire.AppendChain(nil, wire.Hash(make([]byte, 32))))
+	f.Add(byte(6), byte(2), byte(wire.PayloadHash), wire.AppendChain(nil, wire.Hash(make([]byte, 32)), wire.NATD(make([]byte, 32)), wire.NATD(make([]byte, 32))))
+	f.Add(byte(5), byte(5), byte(14), wire.AppendChain(nil, wire.Raw{Kind: 14, Body: make([]byte, 12)}))
+
 	f.Fuzz(func(t *testing.T, state, kind, first byte, b []byte) {
-		w := newWorld(t)
+		state %= 7
+		w := newWorld(t, func(c *ikev1.Config) {
+			if state == 6 {
+				withGroups(c)
+			}
+		})
 		p := newPeer(1)
-		m := w.reach(p, state%6)
+		m := w.reach(p, state)
 		w.take()
-		for _, d := range w.say(p, form(m, kind%5, wire.PayloadType(first), b)) {
-			if state%6 == 0 && len(d.Payload) > len(b) {
+		for _, d := range w.say(p, form(m, kind%6, wire.PayloadType(first), b)) {
+			if state == 0 && len(d.Payload) > len(b) {
 				t.Errorf("a stranger sent %d octets and got %d", len(b), len(d.Payload))
 			}
 		}
@@ -41,8 +51,13 @@ func FuzzHandle(f *testing.F) {
 	})
 }
 
-// reach brings the engine into a state of Main Mode or Quick Mode with p.
+// reach brings the engine into a state of Main Mode, Aggressive Mode or Quick Mode with p.
 func (w *world) reach(p *ikev1test.Peer, state byte) *ikev1test.MainMode {
+	if state == 6 {
+		m := member(p, "sales").AggressiveMode()
+		w.ok(m.TakeAggressive2(w.ask(p, m.Aggressive1(), "message 2")))
+		return m
+	}
 	m := p.MainMode()
 	if state < 2 {
 		if state == 1 {
@@ -98,6 +113,8 @@ func form(m *ikev1test.MainMode, form byte, first wire.PayloadType, b []byte) []
 		return seal(wire.ExchangeInformational)
 	case 4:
 		return seal(wire.ExchangeQuick)
+	case 5:
+		return seal(wire.ExchangeTransaction)
 	}
 	return b
 }

@@ -17,6 +17,11 @@ const (
 	answersPerSec   = 10    // error notifications and failure events of peers that are not authenticated, and of all that are
 
 	failuresPerMinute = 4 // failure events of one client, and as many refusals of exchanges
+
+	// aggressivePerSec bounds the Diffie-Hellmans for message 1 of Aggressive Mode, of all peers together: anybody can send it in
+	// anybody's name. A core computes ten times as many with MODP2048.
+	aggressivePerSec = 50
+	maxGroupName     = 64 // octets
 )
 
 // admit says whether one more handshake from d may begin, and makes room for it.

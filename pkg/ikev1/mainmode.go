@@ -13,7 +13,7 @@ import (
 // nonceLen is the length of our nonces in octets.
 const nonceLen = 32
 
-// handshake is what only a Main Mode on its way needs.
+// handshake is what only a phase 1 exchange on its way needs.
 type handshake struct {
 	offer   []byte // body of the initiator's SA payload, as received
 	private *dh.PrivateKey
@@ -31,7 +31,12 @@ type handshake struct {
 	// proof is that of the peer, while it is being checked and ours is being signed.
 	proof *proof
 
-	// message5Bad counts messages 5 that did not authenticate, lastBad is the hash of the latest.
+	// Of Aggressive Mode: the SA payload that answers the offer, in octets, and the length of message 1; then what message 3 has to prove.
+	answer []byte
+	asked  int
+	hashI  []byte
+
+	// message5Bad counts messages 5, or 3 of Aggressive Mode, that did not authenticate, lastBad is the hash of the latest.
 	message5Bad int
 	lastBad     [sha256.Size]byte
 }
@@ -43,7 +48,7 @@ func (hs *handshake) destroy() {
 	}
 }
 
-// handleMain takes a message of Main Mode (RFC 2409 section 5.4).
+// handleMain takes a message of Main Mode (RFC 2409 section 5).
 func (e *Engine) handleMain(d Datagram, h wire.Header) {
 	if h.MessageID != 0 {
 		e.drop(d, DropMalformed)
@@ -58,6 +63,8 @@ func (e *Engine) handleMain(d Datagram, h wire.Header) {
 	switch {
 	case sa == nil:
 		e.drop(d, DropUnknownSA)
+	case sa.aggressive:
+		e.drop(d, DropUnexpected)
 	case sa.cache.isDuplicate(d.Payload) && sa.state == established:
 		e.repeat(sa, &sa.cache, d, maxDuplicates)
 	case sa.cache.isDuplicate(d.Payload):
@@ -108,6 +115,11 @@ func (e *Engine) mainModeComputed(sa *isakmpSA, r DHResult) {
 		if e.deriveKeys(sa, r.Shared) {
 			e.prove(sa)
 		}
+	case sa.aggressive:
+		sa.handshake.responderKE = bytes.Clone(r.Public)
+		if e.deriveKeys(sa, r.Shared) {
+			e.sendAggressive2(sa)
+		}
 	default:
 		sa.handshake.responderKE = bytes.Clone(r.Public)
 		if e.deriveKeys(sa, r.Shared) {
@@ -121,7 +133,7 @@ func (e *Engine) deriveKeys(sa *isakmpSA, shared []byte) bool {
 	hs, hash := sa.handshake, sa.proposal.Hash
 	var skeyid []byte
 	if sa.method == pki.PSK {
-		psk := e.cfg.PSK(sa.local.Addr(), sa.remote.Addr())
+		psk := e.preSharedKey(sa)
 		if len(psk) == 0 {
 			e.failHandshake(sa, DropNoPSK, CauseNoPSK, Facts{Detail: "it was removed"})
 			return false
@@ -145,9 +157,21 @@ func (e *Engine) deriveKeys(sa *isakmpSA, shared []byte) bool {
 	return true
 }
 
-// header returns the header of a Main Mode message of ours.
+// preSharedKey returns the key that sa begins with, empty if there is none any more.
+func (e *Engine) preSharedKey(sa *isakmpSA) []byte {
+	if sa.aggressive {
+		return e.groupKey(sa.handshake.proof.id)
+	}
+	return e.cfg.PSK(sa.local.Addr(), sa.remote.Addr())
+}
+
+// header returns the header of a phase 1 message of ours.
 func (sa *isakmpSA) header() wire.Header {
-	return wire.Header{InitiatorCookie: sa.name.i, ResponderCookie: sa.name.r, Exchange: wire.ExchangeMain}
+	h := wire.Header{InitiatorCookie: sa.name.i, ResponderCookie: sa.name.r, Exchange: wire.ExchangeMain}
+	if sa.aggressive {
+		h.Exchange = wire.ExchangeAggressive
+	}
+	return h
 }
 
 // nonZero returns the number in b, or 1 instead of 0.

@@ -62,6 +62,9 @@ func (e *Engine) handleQuick(d Datagram, h wire.Header) {
 	switch {
 	case h.Flags&wire.FlagEncryption == 0:
 		e.drop(d, DropUnencrypted)
+	case sa.state == awaitHashI:
+		// Message 3 of Aggressive Mode was lost. The client, who takes it for arrived, sends it again when it sees message 2 again.
+		e.repeat(sa, &sa.cache, d, maxDuplicates)
 	case sa.state != established:
 		e.drop(d, DropUnexpected)
 	case h.MessageID == 0:

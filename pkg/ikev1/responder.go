@@ -22,38 +22,46 @@ func (e *Engine) methods(d Datagram) []pki.Method {
 	return list
 }
 
-// mainMode1 takes the offer. It costs no Diffie-Hellman, and the answer is not longer than the question.
-func (e *Engine) mainMode1(d Datagram, h wire.Header) {
+// initialOffer reads message 1 of either exchange of phase 1: all payloads, and the SA in octets and parsed. false: it has been dealt with.
+func (e *Engine) initialOffer(d Datagram, h wire.Header) (p payloads, offer []byte, parsed *wire.SA, ok bool) {
 	if sa := e.initiated[initiation{d.Local, d.Remote, h.InitiatorCookie}]; sa != nil {
-		if sa.state == awaitMessage3 && sa.cache.isDuplicate(d.Payload) {
+		if (sa.state == awaitMessage3 || sa.state == awaitHashI) && sa.cache.isDuplicate(d.Payload) {
 			e.repeat(sa, &sa.cache, d, maxUnproved)
 		} else {
 			e.drop(d, DropDuplicate)
 		}
-		return
+		return nil, nil, nil, false
 	}
 	if e.refusing {
 		e.drop(d, DropShuttingDown)
-		return
+		return nil, nil, nil, false
 	}
 	if h.Flags&wire.FlagEncryption != 0 {
 		e.drop(d, DropMalformed)
-		return
+		return nil, nil, nil, false
 	}
 	all, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
 	if err != nil {
 		e.drop(d, DropMalformed)
-		return
+		return nil, nil, nil, false
 	}
-	p := payloads(all)
-	offer, ok := p.only(wire.PayloadSA)
+	p = all
+	offer, ok = p.only(wire.PayloadSA)
 	if !ok || p[0].Kind != wire.PayloadSA || len(offer) > maxOffer {
 		e.drop(d, DropMalformed)
-		return
+		return nil, nil, nil, false
 	}
-	parsed, err := wire.ParseSA(offer)
-	if err != nil {
+	if parsed, err = wire.ParseSA(offer); err != nil {
 		e.drop(d, DropMalformed)
+		return nil, nil, nil, false
+	}
+	return p, offer, parsed, true
+}
+
+// mainMode1 takes the offer. It costs no Diffie-Hellman, and the answer is not longer than the question.
+func (e *Engine) mainMode1(d Datagram, h wire.Header) {
+	p, offer, parsed, ok := e.initialOffer(d, h)
+	if !ok {
 		return
 	}
 	methods := e.methods(d)
@@ -162,7 +170,7 @@ func (e *Engine) sendMessage4(sa *isakmpSA) {
 // message cannot spoil a handshake.
 func (e *Engine) mainMode5(sa *isakmpSA, d Datagram, h wire.Header) {
 	hs := sa.handshake
-	if hs.message5Bad >= maxBadMessage5 || hs.message5Bad > 0 && hs.lastBad == sha256.Sum256(d.Payload) {
+	if sa.provedBadly(d) {
 		e.drop(d, DropAuthentication)
 		return
 	}
@@ -175,19 +183,26 @@ func (e *Engine) mainMode5(sa *isakmpSA, d Datagram, h wire.Header) {
 		hs.proof = p
 		e.sendMessage6(sa, wire.Hash(sa.proofHash(sa.initiator, e.identity(sa).AppendBody(nil))))
 	default:
-		e.badMessage5(sa, d)
+		e.badProof(sa, d, "")
 	}
 }
 
-// badMessage5 counts a message that proves nothing.
-func (e *Engine) badMessage5(sa *isakmpSA, d Datagram) {
+// provedBadly says whether a message that has to prove the key need not be looked at: it is the same as the bad one before, or there
+// were too many.
+func (sa *isakmpSA) provedBadly(d Datagram) bool {
+	hs := sa.handshake
+	return hs.message5Bad >= maxBadMessage5 || hs.message5Bad > 0 && hs.lastBad == sha256.Sum256(d.Payload)
+}
+
+// badProof counts a message that proves nothing. identity is who its sender claims to be, if that is known.
+func (e *Engine) badProof(sa *isakmpSA, d Datagram, identity string) {
 	hs := sa.handshake
 	hs.lastBad = sha256.Sum256(d.Payload)
 	if hs.message5Bad++; hs.message5Bad > 1 {
 		e.drop(d, DropAuthentication)
 		return
 	}
-	e.failUnauthenticated(d, DropAuthentication, because(CausePSKMismatch, Facts{Kind: sa.peer.kind}))
+	e.failUnauthenticated(d, DropAuthentication, because(CausePSKMismatch, Facts{Kind: sa.peer.kind, Identity: identity}))
 }
 
 // sendMessage6 answers a message 5 that was authentic with our identity and evidence of it: the client is established.

@@ -18,6 +18,8 @@ const (
 	awaitMessage3 saState = iota + 1 // message 2 was sent
 	awaitMessage5                    // message 4 was sent
 
+	awaitHashI // an Aggressive Mode that the peer began: message 2 was sent
+
 	// One that we began.
 	awaitMessage2
 	awaitPublic // our public value is being computed
@@ -33,7 +35,7 @@ const (
 	dead        // removed; only pending actions still point here
 )
 
-// isakmpSA is an ISAKMP SA, or a Main Mode on the way to one.
+// isakmpSA is an ISAKMP SA, or a phase 1 exchange on the way to one.
 type isakmpSA struct {
 	name   cookies
 	serial uint64
@@ -48,6 +50,7 @@ type isakmpSA struct {
 	halfOpen   halfOpenEntry
 
 	initiator  bool        // we are
+	aggressive bool        // Aggressive Mode began it, not Main Mode
 	connection *connection // that we began it for, nil if we did not
 	method     pki.Method
 	proposal   Phase1Proposal
@@ -58,7 +61,7 @@ type isakmpSA struct {
 	fragments *fragmentSet // nil unless a message is under reassembly
 	cache     exchangeCache
 
-	// keys, cbc and iv exist from message 4 on. iv is that of the next Main Mode message, and after phase 1 the last block
+	// keys, cbc and iv exist from message 4 on, or message 2 of Aggressive Mode. iv is that of the next message of phase 1, and after phase 1 the last block
 	// of it, from which the IVs of later exchanges come.
 	keys keymat.Keys
 	cbc  keymat.CBC
@@ -166,7 +169,7 @@ func (sa *isakmpSA) expire(e *Engine) {
 	case sa.state != established && sa.initiator:
 		e.callAgain(sa)
 	case sa.state != established:
-		if sa.state == awaitMessage5 && sa.handshake.message5Bad == 0 {
+		if (sa.state == awaitMessage5 || sa.state == awaitHashI) && sa.handshake.message5Bad == 0 {
 			e.failWaiting(sa)
 			return
 		}

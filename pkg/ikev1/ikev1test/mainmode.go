@@ -11,10 +11,11 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
-// MainMode is one Main Mode of a peer, and then its ISAKMP SA. The message functions build a new message each time: keep the
+// MainMode is one Main Mode of a peer, or an Aggressive Mode, and then its ISAKMP SA. The message functions build a new message each time: keep the
 // octets to repeat one.
 type MainMode struct {
 	*Peer
+	exchange          wire.ExchangeType
 	CookieI, CookieR  wire.Cookie
 	sai               []byte // body of the offer
 	Chosen            int    // index into peer.offer
@@ -35,12 +36,12 @@ type MainMode struct {
 
 // MainMode begins a Main Mode with a new cookie and nonce.
 func (p *Peer) MainMode() *MainMode {
-	return &MainMode{Peer: p, CookieI: wire.Cookie(p.Random(8)), NonceI: p.Random(24)}
+	return &MainMode{Peer: p, exchange: wire.ExchangeMain, CookieI: wire.Cookie(p.Random(8)), NonceI: p.Random(24)}
 }
 
-// Header is that of a Main Mode message in the clear.
+// Header is that of a phase 1 message in the clear.
 func (m *MainMode) Header() wire.Header {
-	return wire.Header{InitiatorCookie: m.CookieI, ResponderCookie: m.CookieR, Exchange: wire.ExchangeMain}
+	return wire.Header{InitiatorCookie: m.CookieI, ResponderCookie: m.CookieR, Exchange: m.exchange}
 }
 
 func (m *MainMode) offered() *wire.SA {
@@ -71,16 +72,8 @@ func (m *MainMode) TakeMessage2(b []byte) error {
 	if len(payloads) == 0 || payloads[0].Kind != wire.PayloadSA {
 		return errors.New("message 2 does not begin with an SA")
 	}
-	m.Chosen = -1
-	for i, t := range m.Offer {
-		sa := m.offered()
-		sa.Proposals[0].Transforms = []wire.Transform{t}
-		if bytes.Equal(sa.AppendBody(nil), payloads[0].Body) {
-			m.Chosen = i
-		}
-	}
-	if m.Chosen < 0 {
-		return fmt.Errorf("message 2's SA is no offered transform: %x", payloads[0].Body)
+	if err := m.takeChoice(payloads[0].Body); err != nil {
+		return err
 	}
 	m.AnsweredVendorIDs = nil
 	for _, p := range payloads[1:] {
@@ -93,6 +86,22 @@ func (m *MainMode) TakeMessage2(b []byte) error {
 		return err
 	}
 	m.CookieR = h.ResponderCookie
+	return nil
+}
+
+// takeChoice finds out which of the offered transforms came back.
+func (m *MainMode) takeChoice(body []byte) error {
+	m.Chosen = -1
+	for i, t := range m.Offer {
+		sa := m.offered()
+		sa.Proposals[0].Transforms = []wire.Transform{t}
+		if bytes.Equal(sa.AppendBody(nil), body) {
+			m.Chosen = i
+		}
+	}
+	if m.Chosen < 0 {
+		return fmt.Errorf("message 2's SA is no offered transform: %x", body)
+	}
 	m.Cipher, m.Bits = keymat.AES, 0
 	for _, a := range m.Offer[m.Chosen].Attributes {
 		v, _ := a.Uint()
@@ -116,12 +125,19 @@ func (m *MainMode) Message3() []byte {
 		m.private, m.GXI = m.keyPair(m.group)
 	}
 	payloads := []wire.Payload{wire.KE(m.GXI), wire.Nonce(m.NonceI)}
-	if m.natTraversal() {
-		for _, a := range []netip.AddrPort{m.Target, m.Inner} {
-			payloads = append(payloads, wire.Raw{Kind: m.natDType(), Body: keymat.NATD(m.Hash, m.CookieI, m.CookieR, a)})
-		}
+	return wire.Message(m.Header(), append(payloads, m.natD(m.Inner, m.Target)...)...)
+}
+
+// natD are the NAT-D payloads for what the client takes for its own and for the server's address, if both sides support NAT traversal.
+func (m *MainMode) natD(own, server netip.AddrPort) []wire.Payload {
+	if !m.natTraversal() {
+		return nil
 	}
-	return wire.Message(m.Header(), payloads...)
+	var list []wire.Payload
+	for _, a := range []netip.AddrPort{server, own} {
+		list = append(list, wire.Raw{Kind: m.natDType(), Body: keymat.NATD(m.Hash, m.CookieI, m.CookieR, a)})
+	}
+	return list
 }
 
 // TakeMessage4 checks the NAT-D payloads and derives the keys. Behind a NAT the peer floats to port 4500.
@@ -150,20 +166,36 @@ func (m *MainMode) TakeMessage4(b []byte) error {
 	if len(m.NonceR) < 8 {
 		return fmt.Errorf("message 4 has a nonce of %d octets", len(m.NonceR))
 	}
+	if err := errors.Join(m.checkNATD(natd), m.derive()); err != nil {
+		return err
+	}
+	if m.natTraversal() && m.Natted() && !m.Encapsulated {
+		m.float()
+	}
+	return nil
+}
+
+// checkNATD checks the bodies of the server's NAT-D payloads.
+func (m *MainMode) checkNATD(natd [][]byte) error {
 	if !m.natTraversal() && len(natd) != 0 || m.natTraversal() && len(natd) < 2 {
-		return fmt.Errorf("message 4 has %d NAT-D payloads", len(natd))
+		return fmt.Errorf("the server sends %d NAT-D payloads", len(natd))
 	}
 	if m.natTraversal() {
 		if bytes.Equal(natd[0], keymat.NATD(m.Hash, m.CookieI, m.CookieR, m.Addr)) == m.Forced {
-			return fmt.Errorf("message 4's first NAT-D is the client's address and port: %v, should be: %v", m.Forced, !m.Forced)
+			return fmt.Errorf("the server's first NAT-D is the client's address and port: %v, should be: %v", m.Forced, !m.Forced)
 		}
 		if !bytes.Equal(natd[1], keymat.NATD(m.Hash, m.CookieI, m.CookieR, m.Server)) {
-			return errors.New("message 4's second NAT-D is not the server's address and port")
+			return errors.New("the server's second NAT-D is not the server's address and port")
 		}
 		if m.RefusesServerBehindNAT && !bytes.Equal(natd[1], keymat.NATD(m.Hash, m.CookieI, m.CookieR, m.Target)) {
 			return ErrServerBehindNAT
 		}
 	}
+	return nil
+}
+
+// derive computes the keys once the server's public value and nonce are there.
+func (m *MainMode) derive() error {
 	_, gxy, err := m.private.Exchange(m.GXR)
 	if err != nil {
 		return err
@@ -174,9 +206,6 @@ func (m *MainMode) TakeMessage4(b []byte) error {
 		return err
 	}
 	m.IV = keymat.Phase1IV(m.Hash, m.CBC.BlockSize(), m.GXI, m.GXR)
-	if m.natTraversal() && m.Natted() && !m.Encapsulated {
-		m.float()
-	}
 	return nil
 }
 

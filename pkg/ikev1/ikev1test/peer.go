@@ -1,6 +1,6 @@
-// Package ikev1test plays a client of IKEv1 Main Mode and Quick Mode, message by message, for tests of a responder.
+// Package ikev1test plays a client of IKEv1 Main Mode, Aggressive Mode and Quick Mode, message by message, for tests of a responder.
 //
-// A [Peer] begins a [MainMode], which begins [QuickMode]s. Their Message functions build what a client sends, their TakeMessage
+// A [Peer] begins a [MainMode], aggressive or not, which begins [QuickMode]s. Their Message functions build what a client sends, their TakeMessage
 // functions check and take what a responder answers; when to send, to repeat and to give up is the test's business. It shares
 // the codec and the key derivation with the responder, but no state machine.
 package ikev1test
