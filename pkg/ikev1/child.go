@@ -40,14 +40,15 @@ type child struct {
 	in, out espKeys
 
 	// terms are what to ask for in a Quick Mode that replaces the child; initiator says that it is our turn to begin it, at
-	// rekeyAt. replaces is the child whose place this one takes, retired says that another has taken its own.
+	// rekeyAt. replaces is the child whose place this one takes, retired says that another has taken its own, so that expires is earlier
+	// than the life of the child ends.
 	terms     quickTerms
 	initiator bool
 	rekeyAt   time.Time
 	replaces  *child
 	retired   bool
 
-	established, expires time.Time
+	established, expires, ends time.Time
 }
 
 // espKeys are the keys of one direction.
@@ -154,7 +155,6 @@ func (e *Engine) outboundInstalled(ch *child, err error) {
 	})
 	if ch.replaces != nil {
 		e.retireChild(ch.replaces)
-		ch.replaces = nil
 	}
 	if others >= e.cfg.MaxChildren {
 		i := slices.IndexFunc(c.children, func(other *child) bool { return other != ch && other.state == childEstablished })
@@ -178,6 +178,15 @@ func (e *Engine) removeChild(ch *child, reason string, byPeer bool) {
 	ch.out.zero()
 	if was == childEstablished {
 		e.emit(ChildClosed{Client: c.id, Child: ch.id, SPIIn: ch.spiIn, SPIOut: ch.spiOut, Reason: reason, ByPeer: byPeer})
+	}
+	if ch.replaces != nil {
+		e.resumeChild(ch.replaces)
+		ch.replaces = nil
+	}
+	for _, other := range c.children {
+		if other.replaces == ch {
+			other.replaces = nil
+		}
 	}
 	if was != childLarval {
 		e.awaitChild(c)
@@ -204,4 +213,5 @@ func (ch *child) expire(e *Engine) {
 	e.sendDeleteChild(ch)
 	e.removeChild(ch, either(ch.retired, "replaced by a newer one", "lifetime expired"), false)
 	e.reap(ch.client, "lifetime of the last child expired")
+	e.revive(ch.client)
 }

@@ -28,6 +28,7 @@ type client struct {
 	keepalive    timer
 	failures     limiter
 	refusals     limiter // of exchanges
+	revivals     limiter // of Quick Modes that we begin
 	failed       bool    // a Quick Mode failed
 	hadChild     bool
 	wait         childWait

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
@@ -64,10 +65,14 @@ func (e *Engine) checkPeer(sa *isakmpSA) {
 		dpd.sequence++
 		dpd.asked = e.now
 	case !e.now.Before(dpd.asked.Add(e.cfg.DPDTimeout)):
+		if slices.ContainsFunc(sa.client.sas, func(other *isakmpSA) bool { return other.dpd.heard.After(dpd.asked) }) {
+			e.deleteSA(sa, "the peer lives, but does not know this ISAKMP SA")
+			return
+		}
 		e.closeClient(sa.client, fmt.Sprintf("dead peer: no answer for %v", e.cfg.DPDTimeout), false)
 		return
 	}
-	dpd.again = e.now.Add(max(e.cfg.DPDTimeout/5, time.Second))
+	dpd.again = e.now.Add(max(e.cfg.DPDTimeout/10, time.Second))
 	e.inform(sa, sa.dpdNotify(wire.NotifyRUThere, binary.BigEndian.AppendUint32(nil, dpd.sequence)))
 }
 

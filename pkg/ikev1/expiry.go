@@ -39,4 +39,5 @@ func (e *Engine) childExpired(ch *child) {
 	e.sendDeleteChild(ch)
 	e.removeChild(ch, reason, false)
 	e.reap(ch.client, reason)
+	e.revive(ch.client)
 }

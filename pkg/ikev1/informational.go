@@ -162,6 +162,7 @@ func (e *Engine) peerDeletes(sa *isakmpSA, d Datagram, bodies [][]byte) {
 		e.dropSA(s, reason)
 	}
 	e.reap(c, reason)
+	e.revive(c)
 }
 
 // withOutboundSPI returns the children whose SA towards the client has this SPI: a peer deletes SAs by the SPIs it receives with.

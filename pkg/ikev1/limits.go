@@ -17,6 +17,7 @@ const (
 	answersPerSec   = 10    // error notifications and failure events of peers that are not authenticated, and of all that are
 
 	failuresPerMinute = 4 // failure events of one client, and as many refusals of exchanges
+	revivalsPerMinute = 3 // Quick Modes that we begin because the last child of a client is gone
 
 	// aggressivePerSec bounds the Diffie-Hellmans for message 1 of Aggressive Mode, of all peers together: anybody can send it in
 	// anybody's name. A core computes ten times as many with MODP2048.

@@ -160,7 +160,7 @@ func (e *Engine) dropQuickMode(q *quickMode, reason string) {
 	}
 	told := q.state == quickAwaitMessage3
 	e.endQuickMode(q)
-	if told && q.sa.state == established {
+	if told && q.child.state != childDead {
 		// The client may have sent message 3, and take the child for established.
 		e.sendDeleteChild(q.child)
 	}
@@ -172,7 +172,9 @@ func (q *quickMode) expire(e *Engine) {
 	if !e.now.Before(q.deadline) {
 		switch q.state {
 		case quickAwaitMessage2:
+			c := q.child.client
 			e.quickRefused(q, "the peer does not answer Quick Mode message 1")
+			e.revive(c)
 			return
 		case quickAwaitMessage3:
 			e.failQuick(q.child.client, DropTimeout, because(CauseQuickMessage3Lost, Facts{}))

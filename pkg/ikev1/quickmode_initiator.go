@@ -228,7 +228,9 @@ func (e *Engine) quickRefused(q *quickMode, cause string) {
 		e.rekeyLater(q.replaces)
 	}
 	e.dropQuickMode(q, cause)
-	e.awaitChild(c)
+	if c.wait.at.IsZero() {
+		e.awaitChild(c)
+	}
 }
 
 // quickModesOfPeer counts the exchanges that the peer has begun.

@@ -2,16 +2,17 @@ package ikev1
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 )
 
 // What we began, we rekey before it ends: when nine tenths of its life are over, a little earlier by chance so that not all do it at
-// once. What was replaced lives on for overlap, for packets on their way.
-const overlap = 10 * time.Second
+// once, and again after retryPause if it fails.
+const retryPause = 10 * time.Second
 
-// rekeyTime returns when to replace what lives from now on.
+// rekeyTime returns when to replace what lives from now on. An exchange that fails can be tried again, if the life is long enough.
 func (e *Engine) rekeyTime(lifetime time.Duration) time.Time {
-	early := lifetime / 10
+	early := max(lifetime/10, min(lifetime/3, 2*e.cfg.HalfOpenTimeout))
 	if b, err := e.random(4); err == nil {
 		early += time.Duration(uint64(lifetime/20) * uint64(binary.BigEndian.Uint32(b)) >> 32)
 	}
@@ -58,18 +59,42 @@ func (e *Engine) rekeyLater(ch *child) {
 	if ch.state != childEstablished || !ch.initiator {
 		return
 	}
-	ch.rekeyAt = e.now.Add(max(ch.expires.Sub(e.now)/4, overlap))
+	ch.rekeyAt = e.now.Add(max(ch.expires.Sub(e.now)/4, retryPause))
 	e.timers.set(&ch.timer, earliest(ch.rekeyAt, ch.expires))
 }
 
-// retireChild lets a child that was replaced live on for packets on their way.
+// retireChild lets a child that was replaced live on for packets on their way, and until the peer has either got message 3 of the new
+// one, or given it up and deleted it.
 func (e *Engine) retireChild(ch *child) {
-	if ch.state != childEstablished {
+	if ch.state != childEstablished || ch.retired {
 		return
 	}
-	ch.rekeyAt, ch.retired = time.Time{}, true
-	ch.expires = earliest(ch.expires, e.now.Add(overlap))
+	ch.rekeyAt, ch.retired, ch.ends = time.Time{}, true, ch.expires
+	ch.expires = earliest(ch.expires, e.now.Add(e.cfg.HalfOpenTimeout))
 	e.timers.set(&ch.timer, ch.expires)
+}
+
+// resumeChild lets a child that was to be replaced go on, for the new one is gone.
+func (e *Engine) resumeChild(ch *child) {
+	if ch.state != childEstablished || !ch.retired {
+		return
+	}
+	ch.retired, ch.expires = false, ch.ends
+	e.timers.set(&ch.timer, ch.expires)
+	e.rekeyLater(ch)
+}
+
+// revive begins a Quick Mode for a client that we have called and that has lost its last child. Only a few times, for the peer may
+// not want any; then the wait for a child ends it.
+func (e *Engine) revive(c *client) {
+	sa := c.newest()
+	if sa == nil || c.connection == nil || c.connection.client != c || e.refusing {
+		return
+	}
+	under := func(ch *child) bool { return ch.agreed() || ch.initiator }
+	if !slices.ContainsFunc(c.children, under) && c.revivals.allow(e.now, time.Minute, revivalsPerMinute) {
+		e.beginQuickMode(sa, c.connection.terms(), nil)
+	}
 }
 
 // scheduleReauthentication plans the Main Mode that replaces sa.
@@ -82,7 +107,7 @@ func (e *Engine) scheduleReauthentication(sa *isakmpSA) {
 func (e *Engine) reauthenticate(sa *isakmpSA) {
 	sa.replaceAt = time.Time{}
 	if c := sa.client; c.newest() == sa && c.connection != nil && !e.refusing {
-		sa.replaceAt = e.now.Add(max(sa.expires.Sub(e.now)/4, overlap)) // in case it does not succeed
+		sa.replaceAt = e.now.Add(max(sa.expires.Sub(e.now)/4, retryPause)) // in case it does not succeed
 		if c.connection.calling == nil {
 			_ = e.mainMode(c.connection, sa.local, sa.remote, sa.encapsulated)
 		}
@@ -90,9 +115,9 @@ func (e *Engine) reauthenticate(sa *isakmpSA) {
 	e.rearm(sa)
 }
 
-// retire lets an ISAKMP SA that was replaced live on for messages on their way.
+// retire lets an ISAKMP SA that was replaced live on for the exchanges that are under way in it.
 func (e *Engine) retire(sa *isakmpSA) {
 	sa.replaceAt, sa.retired = time.Time{}, true
-	sa.expires = earliest(sa.expires, e.now.Add(overlap))
+	sa.expires = earliest(sa.expires, e.now.Add(e.cfg.HalfOpenTimeout))
 	e.rearm(sa)
 }

@@ -9,7 +9,7 @@ import (
 // exchange for finished and would never learn otherwise.
 const (
 	retransmitInitial = 2 * time.Second
-	retransmitMax     = 8 * time.Second
+	retransmitMax     = 4 * time.Second
 )
 
 // exchangeCache is the last message of an exchange that was taken, and the answer to it. Retransmissions are recognised by the hash

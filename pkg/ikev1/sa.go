@@ -142,6 +142,9 @@ func (e *Engine) dropSA(sa *isakmpSA, reason string) {
 	if e.initiated[sa.initiation] == sa {
 		delete(e.initiated, sa.initiation)
 	}
+	if sa.client != nil {
+		sa.client.removeSA(sa) // what is to be said about its Quick Modes is said in another one
+	}
 	for _, q := range sa.quickModes() {
 		e.dropQuickMode(q, reason)
 	}
@@ -157,7 +160,6 @@ func (e *Engine) dropSA(sa *isakmpSA, reason string) {
 		}
 	}
 	if sa.client != nil {
-		sa.client.removeSA(sa)
 		e.rearmNewest(sa.client)
 		e.reap(sa.client, reason)
 	}
