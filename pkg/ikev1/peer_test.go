@@ -38,10 +38,14 @@ func (w *world) agree(q *ikev1test.QuickMode, outbound bool) error {
 	}
 	check := func(sa ikev1.ChildSA, spi uint32) error {
 		keyLen := int(bits / 8)
-		if sa.Encryption == ikev1.AESGCM16 {
+		switch sa.Encryption {
+		case ikev1.AESGCM16:
 			keyLen += 4
+		case ikev1.TripleDES:
+			keyLen = 24
 		}
-		if uint8(sa.Encryption) != q.Chosen.Transforms[0].ID || uint64(sa.Integrity) != auth || len(sa.EncryptionKey) != keyLen ||
+		// HMACSHA256_96 has the number of HMACSHA256_128.
+		if uint8(sa.Encryption) != q.Chosen.Transforms[0].ID || uint64(sa.Integrity)&0xff != auth || len(sa.EncryptionKey) != keyLen ||
 			len(sa.IntegrityKey) != sa.Integrity.KeyLen() {
 			return fmt.Errorf("installed %v with %d octets and %v with %d, chosen was %+v", sa.Encryption, len(sa.EncryptionKey), sa.Integrity,
 				len(sa.IntegrityKey), q.Chosen)

@@ -2,6 +2,7 @@ package ikev1test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -36,7 +37,7 @@ type MainMode struct {
 
 // MainMode begins a Main Mode with a new cookie and nonce.
 func (p *Peer) MainMode() *MainMode {
-	return &MainMode{Peer: p, exchange: wire.ExchangeMain, CookieI: wire.Cookie(p.Random(8)), NonceI: p.Random(24)}
+	return &MainMode{Peer: p, exchange: wire.ExchangeMain, CookieI: wire.Cookie(p.Random(8)), NonceI: p.Random(cmp.Or(p.NonceLen, 24))}
 }
 
 // Header is that of a phase 1 message in the clear.

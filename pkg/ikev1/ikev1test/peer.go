@@ -54,6 +54,7 @@ type Peer struct {
 	Offer     []wire.Transform // phase 1
 	VendorIDs [][]byte
 	Identity  wire.ID
+	NonceLen  int // octets of each nonce; 0 for 24 in Main Mode and 20 in Quick Mode
 
 	// RefusesServerBehindNAT is Windows as it comes from the factory (error 809).
 	RefusesServerBehindNAT bool

@@ -2,6 +2,7 @@ package ikev1test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ type QuickMode struct {
 
 // QuickMode is what Windows does: one proposal for each transform, UDP port 1701 on both sides, NAT-OA behind a NAT.
 func (m *MainMode) QuickMode(id uint32, adjust ...func(*QuickMode)) *QuickMode {
-	q := &QuickMode{MainMode: m, id: id, Ours: binary.BigEndian.Uint32(m.Random(4)) | 0x1000, NonceI: m.Random(20)}
+	q := &QuickMode{MainMode: m, id: id, Ours: binary.BigEndian.Uint32(m.Random(4)) | 0x1000, NonceI: m.Random(cmp.Or(m.NonceLen, 20))}
 	mode := m.EncapsulationMode()
 	if m.Encapsulated {
 		q.NATOA = m.natOA()
