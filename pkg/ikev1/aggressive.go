@@ -95,8 +95,9 @@ func (e *Engine) aggressive1(d Datagram, h wire.Header) {
 		return
 	}
 	id.Data = bytes.Clone(id.Data)
+	sa.offer = bytes.Clone(offer)
 	sa.handshake = &handshake{
-		natT: sa.peer.natT, offer: bytes.Clone(offer), answer: choice.answer.AppendBody(nil), asked: len(d.Payload),
+		answer: choice.answer.AppendBody(nil), asked: len(d.Payload),
 		private: private, responderNonce: ours, initiatorKE: bytes.Clone(ke), initiatorNonce: bytes.Clone(nonce),
 		proof: &proof{id: id, identity: bytes.Clone(identity), name: id.String()},
 	}
@@ -149,7 +150,7 @@ func (e *Engine) sendAggressive2(sa *isakmpSA) {
 		wire.Raw{Kind: wire.PayloadSA, Body: hs.answer}, wire.KE(hs.responderKE), wire.Nonce(hs.responderNonce), ours,
 		wire.Hash(sa.proofHash(false, ours.AppendBody(nil))),
 	}
-	if hs.natT {
+	if sa.peer.natT {
 		answer = append(append(answer, sa.peer.natTVendorID()), e.natDs(sa)...)
 	}
 	message := wire.Message(sa.header(), answer...)
@@ -158,7 +159,8 @@ func (e *Engine) sendAggressive2(sa *isakmpSA) {
 			message = whole
 		}
 	}
-	sa.handshake = &handshake{natT: hs.natT, proof: hs.proof, hashI: sa.proofHash(true, hs.proof.identity)}
+	sa.handshake = &handshake{proof: hs.proof, hashI: sa.proofHash(true, hs.proof.identity)}
+	sa.offer = nil
 	sa.state = awaitHashI
 	sa.cache.reply = e.send(sa, message)
 	if len(message) > hs.asked {
@@ -214,7 +216,7 @@ func (sa *isakmpSA) openMessage3(d Datagram, h wire.Header) (list payloads, iv [
 // float takes the addresses of message 3 of Aggressive Mode: with it the client changes to port 4500 if our NAT-D payloads have told it
 // of a NAT (RFC 3947 section 4). Its own may be made for the ports before or after that.
 func (e *Engine) float(sa *isakmpSA, d Datagram, p payloads) {
-	if !sa.handshake.natT {
+	if !sa.peer.natT {
 		p = nil
 	}
 	e.learnNAT(sa, p)

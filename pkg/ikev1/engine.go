@@ -2,6 +2,8 @@ package ikev1
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +32,7 @@ type Engine struct {
 	halfOpen  halfOpenTable
 	clients   map[ClientID]*client
 	byKey     map[clientKey]*client
-	perHost   map[netip.Prefix]int // clients
+	perHost   map[place]int // clients
 	spis      map[uint32]*child
 	pending   map[ActionID]pendingAction
 
@@ -59,9 +61,17 @@ type Engine struct {
 type cookies struct{ i, r wire.Cookie }
 
 // initiation is what tells one Main Mode message 1 from another before there is a responder's cookie.
-type initiation struct {
-	local, remote netip.AddrPort
-	cookie        wire.Cookie
+// It is a hash of both addresses and the initiator's cookie, because it is all that is kept of many strangers.
+type initiation [16]byte
+
+func initiationOf(d Datagram, cookie wire.Cookie) initiation {
+	b := make([]byte, 0, 64)
+	for _, a := range []netip.AddrPort{d.Local, d.Remote} {
+		ip := a.Addr().As16()
+		b = binary.BigEndian.AppendUint16(append(b, ip[:]...), a.Port())
+	}
+	sum := sha256.Sum256(append(b, cookie[:]...))
+	return initiation(sum[:])
 }
 
 // New returns an engine that draws cookies, nonces, SPIs and secrets from rand, which must be cryptographically secure. The
@@ -84,7 +94,7 @@ func New(cfg Config, rand io.Reader) (*Engine, error) {
 		halfOpen:  newHalfOpenTable(),
 		clients:   make(map[ClientID]*client),
 		byKey:     make(map[clientKey]*client),
-		perHost:   make(map[netip.Prefix]int),
+		perHost:   make(map[place]int),
 		spis:      make(map[uint32]*child),
 		pending:   make(map[ActionID]pendingAction),
 

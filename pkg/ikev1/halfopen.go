@@ -2,24 +2,36 @@ package ikev1
 
 import (
 	"container/list"
+	"encoding/binary"
 	"net/netip"
 )
 
+// place is where packets come from: the first bits of an address, at most 64 of them. It is small, for there is one for each of many
+// strangers.
+type place struct {
+	prefix uint64
+	bits   uint8
+	v4     bool
+}
+
 // hostOf is what may be one machine or one NAT: an IPv4 address, or an IPv6 /64, in which a machine chooses its addresses freely.
-func hostOf(a netip.Addr) netip.Prefix { return masked(a, 32, 64) }
+func hostOf(a netip.Addr) place { return masked(a, 32, 64) }
 
 // networkOf is what may be in one hand, though it has many addresses.
-func networkOf(a netip.Addr) netip.Prefix { return masked(a, 24, 48) }
+func networkOf(a netip.Addr) place { return masked(a, 24, 48) }
 
-func masked(a netip.Addr, bits4, bits6 int) netip.Prefix {
-	bits := bits6
-	if a.Is4() {
-		bits = bits4
+func masked(a netip.Addr, bits4, bits6 uint8) place {
+	p := place{bits: bits6, v4: a.Is4()}
+	if p.v4 {
+		p.bits = bits4
 	}
-	p, err := a.WithZone("").Prefix(bits)
-	if err != nil {
-		return netip.Prefix{} // an invalid address: all of them are one
+	octets := a.As16() // of IPv4, the last four
+	if p.v4 {
+		p.prefix = uint64(binary.BigEndian.Uint32(octets[12:])) << 32
+	} else {
+		p.prefix = binary.BigEndian.Uint64(octets[:8])
 	}
+	p.prefix &= ^uint64(0) << (64 - p.bits)
 	return p
 }
 
@@ -51,10 +63,7 @@ const (
 type saLink struct{ prev, next *isakmpSA }
 
 // saQueue holds SAs, oldest first. They are linked through one of their links: which one is said in every call.
-type saQueue struct {
-	first, last *isakmpSA
-	len         int
-}
+type saQueue struct{ first, last *isakmpSA }
 
 func (q *saQueue) push(sa *isakmpSA, which int) {
 	link := &sa.halfOpen.links[which]
@@ -65,7 +74,6 @@ func (q *saQueue) push(sa *isakmpSA, which int) {
 		q.first = sa
 	}
 	q.last = sa
-	q.len++
 }
 
 func (q *saQueue) remove(sa *isakmpSA, which int) {
@@ -81,18 +89,20 @@ func (q *saQueue) remove(sa *isakmpSA, which int) {
 		q.last = link.prev
 	}
 	*link = saLink{}
-	q.len--
 }
 
 // origin is a host or a network that handshakes come from.
 type origin struct {
-	prefix   netip.Prefix
+	place    place
 	count    int
 	unproved saQueue
+	crowd    *crowd // nil for a host, and for a network of which no handshake got message 4
+}
 
-	// The rest is used of networks only. level is the place in halfOpenTable.levels, in the list for weight.
+// crowd is the handshakes of one network that wait for message 5. level is its place in halfOpenTable.levels, in the list for its size.
+type crowd struct {
 	waiting saQueue
-	weight  int
+	size    int
 	level   *list.Element
 }
 
@@ -100,14 +110,14 @@ type origin struct {
 type halfOpenTable struct {
 	total, proved int
 	unproved      saQueue
-	origins       map[netip.Prefix]*origin
+	origins       map[place]*origin
 
-	// levels[n-1] are the networks of which n handshakes wait for message 5. The last one is never empty.
+	// levels[n-1] are the crowds of n handshakes. The last one is never empty.
 	levels []*list.List
 }
 
 func newHalfOpenTable() halfOpenTable {
-	return halfOpenTable{origins: make(map[netip.Prefix]*origin)}
+	return halfOpenTable{origins: make(map[place]*origin)}
 }
 
 // add counts sa, which has just answered message 1.
@@ -121,10 +131,10 @@ func (t *halfOpenTable) add(sa *isakmpSA) {
 	entry.network.unproved.push(sa, inNetwork)
 }
 
-func (t *halfOpenTable) enter(p netip.Prefix) *origin {
+func (t *halfOpenTable) enter(p place) *origin {
 	o := t.origins[p]
 	if o == nil {
-		o = &origin{prefix: p}
+		o = &origin{place: p}
 		t.origins[p] = o
 	}
 	o.count++
@@ -133,7 +143,7 @@ func (t *halfOpenTable) enter(p netip.Prefix) *origin {
 
 func (t *halfOpenTable) leave(o *origin) {
 	if o.count--; o.count == 0 {
-		delete(t.origins, o.prefix)
+		delete(t.origins, o.place)
 	}
 }
 
@@ -154,8 +164,12 @@ func (t *halfOpenTable) prove(sa *isakmpSA) {
 func (t *halfOpenTable) wait(sa *isakmpSA) {
 	if sa.halfOpen.stage == computing {
 		sa.halfOpen.stage = waiting
-		sa.halfOpen.network.waiting.push(sa, inNetwork)
-		t.weigh(sa.halfOpen.network)
+		o := sa.halfOpen.network
+		if o.crowd == nil {
+			o.crowd = &crowd{}
+		}
+		o.crowd.waiting.push(sa, inNetwork)
+		t.grow(o.crowd, 1)
 	}
 }
 
@@ -167,8 +181,8 @@ func (t *halfOpenTable) remove(sa *isakmpSA) {
 	}
 	t.prove(sa)
 	if entry.stage == waiting {
-		entry.network.waiting.remove(sa, inNetwork)
-		t.weigh(entry.network)
+		entry.network.crowd.waiting.remove(sa, inNetwork)
+		t.grow(entry.network.crowd, -1)
 	}
 	t.total--
 	t.proved--
@@ -177,17 +191,17 @@ func (t *halfOpenTable) remove(sa *isakmpSA) {
 	*entry = halfOpenEntry{}
 }
 
-// weigh puts a network, in which one handshake more or less waits for message 5, to its level.
-func (t *halfOpenTable) weigh(o *origin) {
-	if o.level != nil {
-		t.levels[o.weight-1].Remove(o.level)
-		o.level = nil
+// grow puts a crowd, which n handshakes have joined, to its level.
+func (t *halfOpenTable) grow(c *crowd, n int) {
+	if c.level != nil {
+		t.levels[c.size-1].Remove(c.level)
+		c.level = nil
 	}
-	if o.weight = o.waiting.len; o.weight > 0 {
-		if o.weight > len(t.levels) {
+	if c.size += n; c.size > 0 {
+		if c.size > len(t.levels) {
 			t.levels = append(t.levels, list.New())
 		}
-		o.level = t.levels[o.weight-1].PushBack(o)
+		c.level = t.levels[c.size-1].PushBack(c)
 	}
 	for n := len(t.levels); n > 0 && t.levels[n-1].Len() == 0; n-- {
 		t.levels[n-1] = nil
@@ -200,5 +214,5 @@ func (t *halfOpenTable) heaviest() *isakmpSA {
 	if len(t.levels) == 0 {
 		return nil
 	}
-	return t.levels[len(t.levels)-1].Front().Value.(*origin).waiting.first
+	return t.levels[len(t.levels)-1].Front().Value.(*crowd).waiting.first
 }

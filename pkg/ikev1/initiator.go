@@ -41,7 +41,7 @@ func (e *Engine) mainMode(conn *connection, local, remote netip.AddrPort, encaps
 	sa := &isakmpSA{
 		name: name, serial: e.lastSA, state: awaitMessage2, initiator: true, connection: conn, method: conn.Method,
 		local: local, remote: remote, encapsulated: encapsulated,
-		handshake: &handshake{offer: offer.AppendBody(nil), request: &request{deadline: e.now.Add(callTimeout)}},
+		offer: offer.AppendBody(nil), handshake: &handshake{request: &request{deadline: e.now.Add(callTimeout)}},
 	}
 	sa.timer.owner = sa
 	e.sas[name] = sa
@@ -134,7 +134,7 @@ func (e *Engine) mainMode2(sa *isakmpSA, d Datagram, h wire.Header) {
 		sa.peer.natT, sa.peer.draft = false, nil
 	}
 	hs := sa.handshake
-	hs.private, hs.initiatorNonce, hs.natT = private, nonce, sa.peer.natT
+	hs.private, hs.initiatorNonce = private, nonce
 	sa.cache.take(d.Payload)
 	e.working(sa, awaitPublic)
 	e.act(pendingAction{kind: pendingMainModeDH, sa: sa}, func(id ActionID) Action {
@@ -147,7 +147,7 @@ func (e *Engine) sendMessage3(sa *isakmpSA) {
 	hs := sa.handshake
 	message := []wire.Payload{wire.KE(hs.initiatorKE), wire.Nonce(hs.initiatorNonce)}
 	message = append(message, e.certificateRequests(sa)...)
-	if hs.natT {
+	if sa.peer.natT {
 		message = append(message, e.natDs(sa)...)
 	}
 	sa.state = awaitMessage4
@@ -172,7 +172,7 @@ func (e *Engine) mainMode4(sa *isakmpSA, d Datagram, h wire.Header) {
 	}
 	hs := sa.handshake
 	hs.responderKE, hs.responderNonce = bytes.Clone(ke), bytes.Clone(nonce)
-	if hs.natT {
+	if sa.peer.natT {
 		e.learnNAT(sa, p)
 	}
 	sa.cache.take(d.Payload)

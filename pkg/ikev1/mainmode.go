@@ -13,15 +13,10 @@ import (
 // nonceLen is the length of our nonces in octets.
 const nonceLen = 32
 
-// handshake is what only a phase 1 exchange on its way needs.
+// handshake is what only a phase 1 exchange on its way needs; in a Main Mode that the peer began, from message 3 on.
 type handshake struct {
-	offer   []byte // body of the initiator's SA payload, as received
 	private *dh.PrivateKey
-	natT    bool // RFC 3947 or a draft of it was agreed upon
 	natD    bool // the initiator sent NAT-D payloads
-
-	// shortened says that we allow less than the lifetime that was offered.
-	shortened bool
 
 	initiatorKE, responderKE       []byte
 	initiatorNonce, responderNonce []byte
@@ -142,6 +137,7 @@ func (e *Engine) deriveKeys(sa *isakmpSA, shared []byte) bool {
 	} else {
 		skeyid = keymat.SKEYIDFromSignature(hash, hs.initiatorNonce, hs.responderNonce, shared)
 	}
+	sa.proved = &proved{}
 	sa.keys = keymat.Derive(hash, skeyid, shared, sa.name.i, sa.name.r)
 	keymat.Zero(skeyid)
 	cipher := sa.proposal.Cipher

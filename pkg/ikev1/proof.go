@@ -103,7 +103,7 @@ func (sa *isakmpSA) proofHash(ofInitiator bool, identity []byte) []byte {
 	if ofInitiator {
 		hash = keymat.HashI
 	}
-	return hash(sa.signedHash(), sa.keys.SKEYID, hs.initiatorKE, hs.responderKE, sa.name.i, sa.name.r, hs.offer, identity)
+	return hash(sa.signedHash(), sa.keys.SKEYID, hs.initiatorKE, hs.responderKE, sa.name.i, sa.name.r, sa.offer, identity)
 }
 
 // signedHash returns the hash of HASH_I and HASH_R: ECDSA brings its own (see [pki.Method.Hash]).
@@ -216,11 +216,11 @@ func (e *Engine) establish(sa *isakmpSA) {
 	p := sa.handshake.proof
 	e.halfOpen.remove(sa)
 	keymat.Zero(sa.keys.SKEYID)
-	sa.handshake = nil
+	sa.handshake, sa.offer = nil, nil
 	sa.state = established
 	sa.expires = e.now.Add(sa.lifetime)
 	sa.quick = make(map[uint32]*quickMode)
-	sa.memory = &memory{dpd: deadPeerDetection{heard: e.now}}
+	sa.dpd.heard = e.now
 	e.adopt(sa, p)
 	if p.initialContact {
 		e.initialContact(sa)

@@ -24,7 +24,7 @@ func (e *Engine) methods(d Datagram) []pki.Method {
 
 // initialOffer reads message 1 of either exchange of phase 1: all payloads, and the SA in octets and parsed. false: it has been dealt with.
 func (e *Engine) initialOffer(d Datagram, h wire.Header) (p payloads, offer []byte, parsed *wire.SA, ok bool) {
-	if sa := e.initiated[initiation{d.Local, d.Remote, h.InitiatorCookie}]; sa != nil {
+	if sa := e.initiated[initiationOf(d, h.InitiatorCookie)]; sa != nil {
 		if (sa.state == awaitMessage3 || sa.state == awaitHashI) && sa.cache.isDuplicate(d.Payload) {
 			e.repeat(sa, &sa.cache, d, maxUnproved)
 		} else {
@@ -83,9 +83,8 @@ func (e *Engine) mainMode1(d Datagram, h wire.Header) {
 		return
 	}
 	sa.proposal, sa.method, sa.lifetime = choice.proposal, choice.method, choice.life.within(e.cfg.MaxLifetime)
-	sa.handshake.offer, sa.handshake.shortened = bytes.Clone(offer), choice.life.time > sa.lifetime
+	sa.offer, sa.shortened = bytes.Clone(offer), choice.life.time > sa.lifetime
 	sa.peer = recognise(p.all(wire.PayloadVendorID), parsed)
-	sa.handshake.natT = sa.peer.natT
 
 	sa.cache.take(d.Payload)
 	sa.cache.reply = e.send(sa, sa.message2(choice.answer, len(d.Payload)))
@@ -139,10 +138,9 @@ func (e *Engine) mainMode3(sa *isakmpSA, d Datagram, h wire.Header) {
 		e.drop(d, DropInternal)
 		return
 	}
-	hs := sa.handshake
-	hs.private, hs.responderNonce = private, ours
-	hs.initiatorKE, hs.initiatorNonce = bytes.Clone(ke), bytes.Clone(nonce)
-	if hs.natT {
+	hs := &handshake{private: private, responderNonce: ours, initiatorKE: bytes.Clone(ke), initiatorNonce: bytes.Clone(nonce)}
+	sa.handshake = hs
+	if sa.peer.natT {
 		e.learnNAT(sa, p)
 	}
 	sa.state = awaitDH
@@ -215,7 +213,7 @@ func (e *Engine) sendMessage6(sa *isakmpSA, evidence ...wire.Payload) {
 	// The client is where message 5 came from: it floats to port 4500 with it (RFC 3947 section 4).
 	sa.local, sa.remote, sa.encapsulated = p.from.Local, p.from.Remote, p.from.Encapsulated
 	answer := append([]wire.Payload{ours}, evidence...)
-	if sa.handshake.shortened {
+	if sa.shortened {
 		// Only then: some clients refuse notifications that they do not expect.
 		answer = append(answer, sa.lifetimeNotice())
 	}

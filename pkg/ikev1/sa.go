@@ -57,30 +57,36 @@ type isakmpSA struct {
 	lifetime   time.Duration
 	peer       peerFeatures
 
-	handshake *handshake   // nil once established
+	// offer is the body of the initiator's SA payload, nil once established; shortened says that we allow less than the lifetime
+	// in it.
+	offer     []byte
+	shortened bool
+
+	handshake *handshake   // nil before message 3 of a peer, and once established
 	fragments *fragmentSet // nil unless a message is under reassembly
 	cache     exchangeCache
 
-	// keys, cbc and iv exist from message 4 on, or message 2 of Aggressive Mode. iv is that of the next message of phase 1, and after phase 1 the last block
-	// of it, from which the IVs of later exchanges come.
+	// The rest belongs to an established SA, but for the keys.
+	client *client
+	quick  map[uint32]*quickMode
+	*proved
+}
+
+// proved is what an SA has from message 4 on, or message 2 of Aggressive Mode. A Main Mode that may come from a false address does
+// without.
+type proved struct {
+	// iv is that of the next message of phase 1, and after phase 1 the last block of it, from which the IVs of later exchanges come.
 	keys keymat.Keys
 	cbc  keymat.CBC
 	iv   []byte
 
 	// The rest belongs to an established SA.
-	client  *client
 	expires time.Time
 
 	// replaceAt is when we begin a Main Mode that replaces it, zero for never; retired says that one has.
 	replaceAt time.Time
 	retired   bool
 
-	quick map[uint32]*quickMode
-	*memory
-}
-
-// memory is what an established SA remembers of its messages; a handshake, which a stranger may have begun, does without.
-type memory struct {
 	theirIDs  idMemory // of exchanges of the peer, but for DPD, which its sequence numbers protect
 	ourIDs    idMemory // a message of ours must not count as one of the peer's when somebody sends it back
 	contacted bool     // INITIAL-CONTACT was acted on
@@ -101,8 +107,7 @@ func (e *Engine) newSA(d Datagram, initiator wire.Cookie) (*isakmpSA, error) {
 	sa := &isakmpSA{
 		name: name, serial: e.lastSA, state: awaitMessage3,
 		local: d.Local, remote: d.Remote, encapsulated: d.Encapsulated,
-		initiation: initiation{d.Local, d.Remote, initiator},
-		handshake:  &handshake{},
+		initiation: initiationOf(d, initiator),
 	}
 	sa.timer.owner = sa
 	e.sas[name] = sa
@@ -151,8 +156,10 @@ func (e *Engine) dropSA(sa *isakmpSA, reason string) {
 	if sa.fragments != nil {
 		e.abandon(sa.fragments)
 	}
-	sa.keys.Zero()
-	keymat.Zero(sa.iv)
+	if sa.proved != nil {
+		sa.keys.Zero()
+		keymat.Zero(sa.iv)
+	}
 	if conn := sa.connection; conn != nil && conn.calling == sa {
 		conn.calling = nil
 		if conn.client == nil {
