@@ -6,22 +6,29 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
-// flagResponse is the R flag of the IKEv2 header (RFC 7296 section 3.1).
-const flagResponse wire.Flags = 0x20
+// What is needed of IKEv2 (RFC 7296 sections 3.1 and 3.10).
+const (
+	version2       uint8            = 0x20
+	flagResponse   wire.Flags       = 0x20
+	payloadNotify2 wire.PayloadType = 41
+)
 
-// refuseIKEv2 tells whoever begins with IKEv2 that there is only IKEv1 here. The closest version that we speak is that of the answer's
-// header (RFC 7296 section 3.10.1), so it is a message of IKEv1; SPIs and message ID are those of the request. Only requests are
-// answered, and with less than they are, so that two servers cannot be made to talk to each other.
+// refuseIKEv2 tells whoever begins with IKEv2 that there is none here: a response in the clear with nothing but INVALID_MAJOR_VERSION, with
+// SPIs, exchange and message ID of the request (RFC 7296 section 1.5). It is a message of IKEv2, because such peers ignore one of
+// IKEv1 and go on asking. Only requests are answered, and with less than they are, so that two servers cannot be made to talk to
+// each other.
 func (e *Engine) refuseIKEv2(d Datagram, h wire.Header) {
 	e.drop(d, DropIKEv2)
 	if e.stopped || h.Flags&flagResponse != 0 || h.InitiatorCookie == (wire.Cookie{}) {
 		return
 	}
-	notify := wire.Message(wire.Header{
-		InitiatorCookie: h.InitiatorCookie, ResponderCookie: h.ResponderCookie, Exchange: wire.ExchangeInformational, MessageID: h.MessageID,
-	}, wire.Notification{DOI: wire.DOIIPsec, Protocol: wire.ProtocolISAKMP, Kind: wire.NotifyInvalidMajorVersion})
-	if len(notify) > len(d.Payload) || !e.versions.allow(e.now, time.Second, answersPerSec) {
+	notify := []byte{0, 0, 0, 8, 0, 0, 0, byte(wire.NotifyInvalidMajorVersion)} // no protocol, no SPI
+	answer := wire.Header{
+		InitiatorCookie: h.InitiatorCookie, ResponderCookie: h.ResponderCookie, NextPayload: payloadNotify2, Version: version2,
+		Exchange: h.Exchange, Flags: flagResponse, MessageID: h.MessageID, Length: uint32(wire.HeaderLen + len(notify)),
+	}
+	if int(answer.Length) > len(d.Payload) || !e.versions.allow(e.now, time.Second, answersPerSec) {
 		return
 	}
-	e.out.Send = append(e.out.Send, Datagram{Local: d.Local, Remote: d.Remote, Encapsulated: d.Encapsulated, Payload: notify})
+	e.out.Send = append(e.out.Send, Datagram{Local: d.Local, Remote: d.Remote, Encapsulated: d.Encapsulated, Payload: append(answer.Append(nil), notify...)})
 }
