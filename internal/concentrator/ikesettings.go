@@ -26,6 +26,7 @@ func ikeSettings(cfg *config.IKE) ikev1.Config {
 		ForceEncapsulation: cfg.ForceEncapsulation,
 		SHA256Truncation:   truncations[cfg.SHA256Truncation],
 		HalfOpenMax:        cfg.HalfOpenMax,
+		UnprovedMax:        cfg.HalfOpenUnproved,
 		HalfOpenPerAddr:    cfg.HalfOpenPerAddr,
 		HalfOpenPerNetwork: cfg.HalfOpenPerNetwork,
 		MaxClientsPerAddr:  cfg.MaxClientsPerAddr,

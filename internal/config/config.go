@@ -90,10 +90,11 @@ type IKE struct {
 	ForceEncapsulation bool          // ESP in UDP also where there is no NAT
 	SHA256Truncation   Truncation
 
-	DPDInterval     time.Duration // between R-U-THERE messages to a silent peer (RFC 3706); 0: never asks
-	DPDTimeout      time.Duration // silence after which the peer counts as dead
-	HalfOpenMax     int           // unauthenticated Phase 1 exchanges in total
-	HalfOpenPerAddr int           // the same for one source address
+	DPDInterval time.Duration // between R-U-THERE messages to a silent peer (RFC 3706); 0: never asks
+	DPDTimeout  time.Duration // silence after which the peer counts as dead
+	// HalfOpenMax bounds unauthenticated Phase 1 exchanges whose message 3 has come, HalfOpenUnproved those before that.
+	HalfOpenMax, HalfOpenUnproved int
+	HalfOpenPerAddr               int // both, for one source address
 	// HalfOpenPerNetwork is the same for an IPv4 /24 or IPv6 /48; 0: four times that of an address.
 	HalfOpenPerNetwork int
 	MaxClientsPerAddr  int           // clients behind one address, by the identities that they name

@@ -38,7 +38,7 @@ func TestMinimalHasDefaults(t *testing.T) {
 			DPDInterval: 30 * time.Second, DPDTimeout: 2 * time.Minute,
 			Profile: ProfileCompatible, Lifetime: 24 * time.Hour, ESPLifetime: 24 * time.Hour, SHA256Truncation: TruncateOff,
 			Revocation:  Revocation{Mode: RevocationSoft, CertificateURLs: true},
-			HalfOpenMax: 1000, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second, MaxChildren: 8,
+			HalfOpenMax: 1000, HalfOpenUnproved: 32768, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second, MaxChildren: 8,
 			MaxClientsPerAddr: 1024,
 		},
 		L2TP: L2TP{HelloInterval: time.Minute, MaxSessions: 4},

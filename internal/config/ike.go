@@ -80,6 +80,7 @@ func (d *decoder) ike(c *Config, path string, n ast.Node) {
 		field{"dpd_interval", dpd(d.duration(&k.DPDInterval, time.Second, time.Hour, true))},
 		field{"dpd_timeout", dpd(d.duration(&k.DPDTimeout, 5*time.Second, 24*time.Hour, false))},
 		field{"half_open_max", integer(d, &k.HalfOpenMax, 1, 1000000)},
+		field{"half_open_unproved", integer(d, &k.HalfOpenUnproved, 1, 10000000)},
 		field{"half_open_per_address", integer(d, &k.HalfOpenPerAddr, 1, 1000000)},
 		field{"half_open_per_network", integer(d, &k.HalfOpenPerNetwork, 1, 1000000)},
 		field{"max_clients_per_address", integer(d, &k.MaxClientsPerAddr, 1, 65536)},

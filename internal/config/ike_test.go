@@ -43,7 +43,7 @@ users: [{name: a, password: b}]
 		ForceEncapsulation: true,
 		SHA256Truncation:   TruncateAll,
 	}
-	ignored := cmpopts.IgnoreFields(IKE{}, "Revocation", "DPDInterval", "DPDTimeout", "HalfOpenMax", "HalfOpenPerAddr", "MaxClientsPerAddr", "HalfOpenTimeout", "MaxChildren")
+	ignored := cmpopts.IgnoreFields(IKE{}, "Revocation", "DPDInterval", "DPDTimeout", "HalfOpenMax", "HalfOpenUnproved", "HalfOpenPerAddr", "MaxClientsPerAddr", "HalfOpenTimeout", "MaxChildren")
 	if diff := cmp.Diff(want, got, ignored); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -23,7 +23,7 @@ func defaults() *Config {
 			Profile: ProfileCompatible, Lifetime: maxLifetime, ESPLifetime: maxLifetime, SHA256Truncation: TruncateOff,
 			Revocation:  Revocation{Mode: RevocationSoft, CertificateURLs: true},
 			DPDInterval: 30 * time.Second, DPDTimeout: 120 * time.Second,
-			HalfOpenMax: 1000, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second,
+			HalfOpenMax: 1000, HalfOpenUnproved: 32768, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second,
 			MaxChildren: 8, MaxClientsPerAddr: 1024,
 		},
 		L2TP:            L2TP{HelloInterval: 60 * time.Second, MaxSessions: 4},

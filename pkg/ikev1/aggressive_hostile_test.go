@@ -17,7 +17,7 @@ import (
 // TestAggressiveFlood: of messages 1 with the name of a group and false addresses only some a second cost a Diffie-Hellman, and they
 // keep nobody of Main Mode out.
 func TestAggressiveFlood(t *testing.T) {
-	w := newWorld(t, withGroups, func(c *ikev1.Config) { c.HalfOpenMax, c.ChildWait = 20, -1 })
+	w := newWorld(t, withGroups, func(c *ikev1.Config) { c.UnprovedMax, c.ChildWait = 20, -1 })
 	p := member(newPeer(1), "sales")
 	one := p.AggressiveMode().Aggressive1()
 	for second := range 3 {
@@ -45,7 +45,7 @@ func TestAggressiveFlood(t *testing.T) {
 
 // TestAggressiveGivesWay: a handshake that gives way while its Diffie-Hellman is under way leaves nothing.
 func TestAggressiveGivesWay(t *testing.T) {
-	w := newWorld(t, withGroups, func(c *ikev1.Config) { c.HalfOpenMax = 2 })
+	w := newWorld(t, withGroups, func(c *ikev1.Config) { c.UnprovedMax = 2 })
 	w.hold = func(ikev1.Action) bool { return true }
 	for n := range uint64(10) {
 		w.silent(member(newPeer(n), "sales"), newPeer(n).AggressiveMode().Aggressive1(), "the peer is not a member")

@@ -13,6 +13,7 @@ import (
 // Defaults of [Config].
 const (
 	DefaultHalfOpenMax     = 1000
+	DefaultUnprovedMax     = 32768
 	DefaultHalfOpenPerAddr = 64
 	DefaultHalfOpenTimeout = 30 * time.Second
 	DefaultDPDInterval     = 30 * time.Second
@@ -58,10 +59,13 @@ type Config struct {
 
 	SHA256Truncation SHA256Truncation
 
-	// HalfOpenMax bounds handshakes that are not authenticated yet, HalfOpenPerAddr those of one IPv4 address or IPv6 /64,
-	// HalfOpenPerNetwork (zero: 4 times that) those of one IPv4 /24 or IPv6 /48. At a limit the oldest one that has not
-	// proved its address gives way; when all have, newcomers of this address or network are refused, while in the whole
-	// table the network with the most of them loses its oldest. HalfOpenTimeout is their life.
+	// UnprovedMax bounds the handshakes of which only message 1 has come, which anybody can send in anybody's name; they take
+	// 1.2 KB each. Beyond it the oldest gives way. So in a flood of n such messages in a second, a client has UnprovedMax/n seconds to
+	// send message 3. HalfOpenMax bounds those that have sent it and are not authenticated yet; beyond it the network with the most of
+	// them loses its oldest. HalfOpenPerAddr bounds both kinds of one IPv4 address or IPv6 /64, HalfOpenPerNetwork (zero: 4 times that)
+	// of one IPv4 /24 or IPv6 /48: there the oldest without message 3 gives way, and if there is none, newcomers are refused.
+	// HalfOpenTimeout is the life of them all.
+	UnprovedMax        int
 	HalfOpenMax        int
 	HalfOpenPerAddr    int
 	HalfOpenPerNetwork int
@@ -124,6 +128,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.MaxLifetime = min(defaulted(c.MaxLifetime, MaxLifetime), MaxLifetime)
 	c.MaxChildLifetime = min(defaulted(c.MaxChildLifetime, MaxLifetime), MaxLifetime)
 	c.HalfOpenMax = defaulted(c.HalfOpenMax, DefaultHalfOpenMax)
+	c.UnprovedMax = defaulted(c.UnprovedMax, DefaultUnprovedMax)
 	c.HalfOpenPerAddr = defaulted(c.HalfOpenPerAddr, DefaultHalfOpenPerAddr)
 	c.HalfOpenPerNetwork = defaulted(c.HalfOpenPerNetwork, 4*c.HalfOpenPerAddr)
 	c.HalfOpenTimeout = defaulted(c.HalfOpenTimeout, DefaultHalfOpenTimeout)

@@ -129,7 +129,8 @@ const (
 	DropUnknownSA       DropReason = "unknown_sa"         // cookies of no SA that we have
 	DropUnexpected      DropReason = "unexpected"         // a message that the state of its exchange has no use for
 	DropDuplicate       DropReason = "duplicate"          // a retransmission beyond those that are answered, or while we work
-	DropHalfOpenMax     DropReason = "half_open_max"      // too many handshakes under way
+	DropHalfOpenMax     DropReason = "half_open_max"      // too many handshakes between message 3 and 5
+	DropUnprovedMax     DropReason = "unproved_max"       // too many of which only message 1 has come: the oldest gives way
 	DropHalfOpenPerAddr DropReason = "half_open_per_addr" // too many handshakes under way from this address
 
 	DropHalfOpenPerNetwork DropReason = "half_open_per_network" // too many handshakes under way from this network

@@ -69,3 +69,19 @@ func BenchmarkAnsweredMessage1(b *testing.B) {
 		w.engine.Handle(w.now, ikev1.Datagram{Local: p.Server, Remote: stranger(n), Payload: message})
 	}
 }
+
+// BenchmarkFlood is the cost of a message 1 of a flood that has filled the table, so that each displaces another.
+func BenchmarkFlood(b *testing.B) {
+	for _, one := range floodMessages() {
+		b.Run(one.name, func(b *testing.B) {
+			w := newWorld(b)
+			for n := range ikev1.DefaultUnprovedMax {
+				w.engine.Handle(w.now, ikev1.Datagram{Local: one.from.Server, Remote: stranger(n), Payload: one.payload})
+			}
+			b.ReportAllocs()
+			for n := ikev1.DefaultUnprovedMax; b.Loop(); n++ {
+				w.engine.Handle(w.now, ikev1.Datagram{Local: one.from.Server, Remote: stranger(n), Payload: one.payload})
+			}
+		})
+	}
+}

@@ -28,7 +28,8 @@ const (
 // admit says whether one more handshake from d may begin, and makes room for it.
 //
 // Anybody can send message 1 in anybody's name. So handshakes that have not sent message 3 never keep others out: the oldest one
-// gives way, and a flood pushes itself out, while a client needs only one round trip to be proved.
+// gives way, and a flood pushes itself out, while a client needs only one round trip to be proved. How long that may take in a flood
+// follows from how many there may be.
 func (e *Engine) admit(d Datagram) bool {
 	t := &e.halfOpen
 	if o := t.origins[hostOf(d.Remote.Addr())]; o != nil && o.count >= e.cfg.HalfOpenPerAddr && !e.giveWay(o.unproved.first, DropHalfOpenPerAddr) {
@@ -39,11 +40,7 @@ func (e *Engine) admit(d Datagram) bool {
 		e.refuseHandshake(d, DropHalfOpenPerNetwork, "ike.half_open_per_network", e.cfg.HalfOpenPerNetwork)
 		return false
 	}
-	if t.total >= e.cfg.HalfOpenMax && !e.giveWay(t.unproved.first, DropHalfOpenMax) {
-		e.refuseHandshake(d, DropHalfOpenMax, "ike.half_open_max", e.cfg.HalfOpenMax)
-		return false
-	}
-	return true
+	return t.total-t.proved < e.cfg.UnprovedMax || e.giveWay(t.unproved.first, DropUnprovedMax)
 }
 
 // refuseHandshake counts a message 1 that a limit keeps out, and explains it now and then.
@@ -51,11 +48,10 @@ func (e *Engine) refuseHandshake(d Datagram, reason DropReason, setting string, 
 	e.failUnauthenticated(d, reason, because(CauseHalfOpen, Facts{Setting: setting, Limit: limit}))
 }
 
-// admitProved says whether one more handshake may go on with message 3, and makes room for it. A quarter of the table is kept for those
-// that have not come so far, or a flood of message 1 would leave them no time. Who has many addresses is in the way first.
+// admitProved says whether one more handshake may go on with message 3, and makes room for it. Who has many addresses is in the way
+// first.
 func (e *Engine) admitProved(d Datagram) bool {
-	most := max(e.cfg.HalfOpenMax-max(e.cfg.HalfOpenMax/4, 1), 1)
-	if e.halfOpen.proved >= most && !e.giveWay(e.halfOpen.heaviest(), DropHalfOpenMax) {
+	if e.halfOpen.proved >= e.cfg.HalfOpenMax && !e.giveWay(e.halfOpen.heaviest(), DropHalfOpenMax) {
 		e.drop(d, DropHalfOpenMax)
 		return false
 	}

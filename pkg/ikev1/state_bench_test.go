@@ -22,7 +22,7 @@ func inUse() uint64 {
 
 // halfOpenState returns the octets of memory that each of n handshakes from n addresses takes after message 2.
 func halfOpenState(t testing.TB, n int) float64 {
-	w := newWorld(t, func(c *ikev1.Config) { c.HalfOpenMax = n })
+	w := newWorld(t, func(c *ikev1.Config) { c.UnprovedMax = n })
 	p := newPeer(1)
 	p.VendorIDs = append(p.VendorIDs, ikev1test.VendorWindows, ikev1test.VendorNATT02n, ikev1test.VendorDPD)
 	p.Offer = nil
