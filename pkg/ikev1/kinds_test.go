@@ -84,6 +84,16 @@ func (w *world) dial(k *ikev1test.Kind, p *ikev1test.Peer) (m *ikev1test.MainMod
 	return m, q, info.IKEProposal + " " + info.Children[len(info.Children)-1].Proposal
 }
 
+// join connects p, which must come up.
+func (w *world) join(k *ikev1test.Kind, p *ikev1test.Peer) (*ikev1test.MainMode, *ikev1test.QuickMode) {
+	w.t.Helper()
+	m, q, outcome := w.dial(k, p)
+	if q == nil {
+		w.t.Fatalf("%s does not connect: %s", k.Name, outcome)
+	}
+	return m, q
+}
+
 // failure returns the cause of the only failure, and its hint.
 func (w *world) failure() string {
 	w.t.Helper()
@@ -98,6 +108,14 @@ func (w *world) failure() string {
 		w.t.Fatalf("the operator is told %q", list)
 	}
 	return list[0]
+}
+
+// begins fails the test unless an outcome begins as it should.
+func begins(t testing.TB, outcome, beginning, why string) {
+	t.Helper()
+	if !strings.HasPrefix(outcome, beginning) {
+		t.Errorf("got %q, want %q and so on: %s", outcome, beginning, why)
+	}
 }
 
 // leave ends a client as its kind does. Whoever says nothing is ended here.

@@ -18,12 +18,13 @@ func TestSecondMainMode(t *testing.T) {
 	}{
 		"no NAT": {newPeer(1), func(p ikev1test.Peer) *ikev1test.Peer { return &p }},
 		"NAT, on port 4500": {newPeer(1).BehindNAT(64916, 64917), func(p ikev1test.Peer) *ikev1test.Peer {
-			p.Inner = netip.AddrPortFrom(p.Inner.Addr(), 4500)
 			return &p
 		}},
 		"NAT, from port 500": {newPeer(1).BehindNAT(64916, 64917), func(p ikev1test.Peer) *ikev1test.Peer {
 			p.Addr, p.Encapsulated = netip.AddrPortFrom(p.Addr.Addr(), 64916), false
-			p.Server = netip.AddrPortFrom(p.Server.Addr(), 500)
+			for _, a := range []*netip.AddrPort{&p.Server, &p.Target, &p.Inner} {
+				*a = netip.AddrPortFrom(a.Addr(), 500)
+			}
 			return &p
 		}},
 	} {

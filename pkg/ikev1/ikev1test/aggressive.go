@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/netip"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
@@ -118,9 +117,5 @@ func (m *MainMode) Aggressive3Clear(extra ...wire.Payload) []byte {
 // aggressiveProof has NAT-D payloads for the ports that the message goes from and to.
 func (m *MainMode) aggressiveProof(extra []wire.Payload) []wire.Payload {
 	hash := keymat.HashI(m.Hash, m.Keys.SKEYID, m.GXI, m.GXR, m.CookieI, m.CookieR, m.sai, m.Identity.AppendBody(nil))
-	own, server := m.Inner, m.Target
-	if m.Encapsulated {
-		own, server = netip.AddrPortFrom(own.Addr(), 4500), netip.AddrPortFrom(server.Addr(), 4500)
-	}
-	return append(append([]wire.Payload{wire.Hash(hash)}, m.natD(own, server)...), extra...)
+	return append(append([]wire.Payload{wire.Hash(hash)}, m.natD(m.Inner, m.Target)...), extra...)
 }

@@ -126,6 +126,8 @@ func (p *Peer) keyPair(g dh.Group) (private *dh.PrivateKey, public []byte) {
 // float goes on from the NAT traversal port (RFC 3947 section 4).
 func (p *Peer) float() {
 	p.Addr = netip.AddrPortFrom(p.Addr.Addr(), p.floatPort)
-	p.Server = netip.AddrPortFrom(p.Server.Addr(), 4500)
+	for _, a := range []*netip.AddrPort{&p.Server, &p.Target, &p.Inner} {
+		*a = netip.AddrPortFrom(a.Addr(), 4500)
+	}
 	p.Encapsulated = true
 }
