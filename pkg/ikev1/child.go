@@ -41,11 +41,12 @@ type child struct {
 
 	// terms are what to ask for in a Quick Mode that replaces the child; initiator says that it is our turn to begin it, at
 	// rekeyAt. replaces is the child whose place this one takes, retired says that another has taken its own, so that expires is earlier
-	// than the life of the child ends.
+	// than the life of the child ends. The old child carries our traffic until switchAt, zero if it is time.
 	terms     quickTerms
 	initiator bool
 	rekeyAt   time.Time
 	replaces  *child
+	switchAt  time.Time
 	retired   bool
 
 	established, expires, ends time.Time
@@ -111,15 +112,20 @@ func (ch *child) sa(spi uint32, k espKeys) ChildSA {
 	}
 }
 
-// installOutbound asks for the outbound SA. The child lives from now on, since the client uses it from now on.
-func (e *Engine) installOutbound(ch *child) {
+// agree lets the child live from now on, since the client uses it from now on.
+func (e *Engine) agree(ch *child) {
 	ch.state, ch.client.hadChild = childOutbound, true
 	e.timers.set(&ch.client.wait.timer, time.Time{})
-	ch.out.asked, ch.out.lent = true, true
 	ch.expires = e.now.Add(ch.lifetime)
 	if ch.initiator {
 		ch.rekeyAt = e.rekeyTime(ch.lifetime)
 	}
+}
+
+// installOutbound asks for the outbound SA.
+func (e *Engine) installOutbound(ch *child) {
+	ch.switchAt = time.Time{}
+	ch.out.asked, ch.out.lent = true, true
 	e.timers.set(&ch.timer, earliest(ch.rekeyAt, ch.expires))
 	e.act(pendingAction{kind: pendingOutbound, child: ch}, func(id ActionID) Action {
 		return InstallOutbound{ID: id, SA: ch.sa(ch.spiOut, ch.out)}
@@ -169,7 +175,7 @@ func (e *Engine) removeChild(ch *child, reason string, byPeer bool) {
 		return
 	}
 	was := ch.state
-	ch.state = childDead
+	ch.state, ch.switchAt = childDead, time.Time{}
 	e.timers.set(&ch.timer, time.Time{})
 	delete(e.spis, ch.spiIn)
 	c := ch.client
@@ -186,6 +192,9 @@ func (e *Engine) removeChild(ch *child, reason string, byPeer bool) {
 	for _, other := range c.children {
 		if other.replaces == ch {
 			other.replaces = nil
+			if !other.switchAt.IsZero() {
+				e.installOutbound(other) // before ch is removed
+			}
 		}
 	}
 	if was != childLarval {
@@ -203,8 +212,12 @@ func (e *Engine) removeChild(ch *child, reason string, byPeer bool) {
 	})
 }
 
-// expire is the time to replace the child, or the end of its life.
+// expire is the time to send through the child, to replace it, or the end of its life.
 func (ch *child) expire(e *Engine) {
+	if !ch.switchAt.IsZero() {
+		e.installOutbound(ch)
+		return
+	}
 	if e.now.Before(ch.expires) {
 		e.rekeyLater(ch)
 		e.rekeyChild(ch)

@@ -102,6 +102,9 @@ func (e *Engine) reap(c *client, reason string) {
 
 // closeClient removes everything of a client, and tells it if tell is set.
 func (e *Engine) closeClient(c *client, reason string, tell bool) {
+	for _, ch := range c.children {
+		ch.switchAt = time.Time{} // nothing takes the place of anything any more
+	}
 	for _, ch := range slices.Clone(c.children) {
 		if tell {
 			e.sendDeleteChild(ch)

@@ -64,7 +64,7 @@ type Config struct {
 	// send message 3. HalfOpenMax bounds those that have sent it and are not authenticated yet; beyond it the network with the most of
 	// them loses its oldest. HalfOpenPerAddr bounds both kinds of one IPv4 address or IPv6 /64, HalfOpenPerNetwork (zero: 4 times that)
 	// of one IPv4 /24 or IPv6 /48: there the oldest without message 3 gives way, and if there is none, newcomers are refused.
-	// HalfOpenTimeout is the life of them all.
+	// HalfOpenTimeout is the life of them all, and of the exchanges that we begin.
 	UnprovedMax        int
 	HalfOpenMax        int
 	HalfOpenPerAddr    int

@@ -43,8 +43,12 @@ type Connection struct {
 	LocalPort, RemotePort uint16
 }
 
-// maxOffered bounds the proposals of one offer.
-const maxOffered = 16
+// maxOffered bounds the proposals of one offer. Unless they are named, fewer are offered in phase 1, whose first message goes in no
+// fragments: the list of [Compatible] begins with what most have.
+const (
+	maxOffered     = 32
+	usuallyOffered = 16
+)
 
 // connection is a Connection that was begun.
 type connection struct {
@@ -107,7 +111,7 @@ func (e *Engine) connectionDefaults(c Connection) (Connection, error) {
 		c.Method = pki.PSK
 	}
 	if c.Phase1 == nil {
-		c.Phase1 = e.cfg.Phase1[:min(len(e.cfg.Phase1), maxOffered)]
+		c.Phase1 = e.cfg.Phase1[:min(len(e.cfg.Phase1), usuallyOffered)]
 	}
 	if c.Phase2 == nil {
 		c.Phase2 = e.cfg.Phase2[:min(len(e.cfg.Phase2), maxOffered)]

@@ -9,11 +9,11 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
-// An initiator repeats its message until it is answered: after a second, then after twice the pause before, at most callPauseMax.
+// An initiator repeats its message until it is answered: after a second, then after twice the pause before, at most callPauseMax,
+// until [Config.HalfOpenTimeout] is over.
 const (
 	callPause    = time.Second
 	callPauseMax = 8 * time.Second
-	callTimeout  = 40 * time.Second
 )
 
 // request is our latest message of a Main Mode that we began.
@@ -41,7 +41,7 @@ func (e *Engine) mainMode(conn *connection, local, remote netip.AddrPort, encaps
 	sa := &isakmpSA{
 		name: name, serial: e.lastSA, state: awaitMessage2, initiator: true, connection: conn, method: conn.Method,
 		local: local, remote: remote, encapsulated: encapsulated,
-		offer: offer.AppendBody(nil), handshake: &handshake{request: &request{deadline: e.now.Add(callTimeout)}},
+		offer: offer.AppendBody(nil), handshake: &handshake{request: &request{deadline: e.now.Add(e.cfg.HalfOpenTimeout)}},
 	}
 	sa.timer.owner = sa
 	e.sas[name] = sa

@@ -39,6 +39,16 @@ func TestConnect(t *testing.T) {
 	}
 }
 
+// TestUsualOffer: without a list of its own, a connection offers what the least that Compatible allows has in common with it.
+func TestUsualOffer(t *testing.T) {
+	all := ikev1.Compatible.Phase2()
+	p := newPairOf(t, 7, nil, []func(*ikev1.Config){func(c *ikev1.Config) { c.Phase2 = all[len(all)-1:] }})
+	p.ends[0].connect(p.ends[0].connection())
+	p.run(time.Second)
+	want(t, len(p.ends[0].children()), 1, "children")
+	p.consistent()
+}
+
 // TestRekeyingByInitiator: both phases are replaced in time, and there is always a child that both ends have.
 func TestRekeyingByInitiator(t *testing.T) {
 	p := newPair(t, 2)
@@ -89,12 +99,67 @@ func TestSoftLimitOfInitiator(t *testing.T) {
 	for range 2 {
 		left.absorb(left.engine.Expired(p.now, before.ID, before.Children[0].ID, false))
 	}
-	p.run(5 * time.Second)
+	p.run(10 * time.Second)
 	want(t, len(left.children()), 2, "the old child lives on for packets on their way")
 	left.absorb(left.engine.Expired(p.now, before.ID, before.Children[0].ID, false))
 	p.run(time.Minute)
 	want(t, len(left.children()), 1, "then only the new one is left")
 	p.consistent()
+}
+
+// TestSwitchToNewChild: our traffic goes through the old child until the peer has had time for message 3, also when that is lost, and
+// through the new one before the old one goes.
+func TestSwitchToNewChild(t *testing.T) {
+	for name, c := range map[string]struct {
+		lose  bool // message 3
+		early bool // the peer deletes the old child at once
+		at    time.Duration
+	}{
+		"usual":            {at: 5 * time.Second},
+		"message 3 lost":   {lose: true, at: 7 * time.Second},
+		"old one deleted":  {early: true},
+		"lost and deleted": {lose: true, early: true, at: 2 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, 6)
+			left, right := p.ends[0], p.ends[1]
+			left.connect(left.connection())
+			p.run(time.Second)
+			old := right.engine.Clients()[0]
+			sent := 0
+			p.watch = func(d ikev1.Datagram) {
+				p.loss = 0
+				if d.Local.Addr() == left.addr && d.Payload[18] == 32 { // Quick Mode
+					if sent++; sent == 2 && c.lose {
+						p.loss = 1
+					}
+				}
+			}
+			began := p.now
+			left.absorb(left.engine.Rekey(p.now, left.engine.Clients()[0].ID))
+			p.run(100 * time.Millisecond)
+			left.absorb(left.engine.Expired(p.now, left.engine.Clients()[0].ID, left.engine.Clients()[0].Children[0].ID, false))
+			for c.early && len(right.outbound) < 2 {
+				p.run(100 * time.Millisecond)
+			}
+			if c.early {
+				right.absorb(right.engine.Expired(p.now, old.ID, old.Children[0].ID, true))
+			}
+			for len(left.children()) == 1 && left.children()[0][1] == old.Children[0].SPIIn {
+				if len(left.outbound) != 1 || p.now.Sub(began) > time.Minute {
+					t.Fatalf("after %v: outbound SAs %v", p.now.Sub(began), left.outbound)
+				}
+				p.run(100 * time.Millisecond)
+			}
+			if took := p.now.Sub(began); took < c.at || took > c.at+time.Second {
+				t.Errorf("the new child is used after %v, want %v", took, c.at)
+			}
+			p.run(time.Minute)
+			want(t, len(left.children()), 1, "only the new child is left")
+			p.consistent()
+			want(t, sent, map[bool]int{false: 2, true: 3}[c.lose], "Quick Mode messages of ours")
+		})
+	}
 }
 
 // TestHardLimitOfInitiator: an SA that the kernel has ended takes its child along, even right after Quick Mode.

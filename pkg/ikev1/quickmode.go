@@ -71,6 +71,9 @@ func (e *Engine) handleQuick(d Datagram, h wire.Header) {
 		e.drop(d, DropMalformed)
 	case q != nil && q.cache.isDuplicate(d.Payload):
 		e.repeat(sa, &q.cache, d, maxDuplicates)
+		if !q.child.switchAt.IsZero() {
+			e.switchLater(q.child) // message 3 was lost
+		}
 	case q != nil && q.state == quickAwaitMessage2:
 		e.quickMode2(q, d, h)
 	case q != nil && q.state == quickAwaitMessage3:

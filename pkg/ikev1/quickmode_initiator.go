@@ -205,7 +205,7 @@ func repeats(answer [][]byte, ours []wire.Payload) bool {
 	return true
 }
 
-// sendQuick3 proves that we are there, and asks for the outbound SA. It is kept for a while: if it is lost, message 2 comes again.
+// sendQuick3 proves that we are there. It is kept for a while: if it is lost, message 2 comes again.
 func (e *Engine) sendQuick3(q *quickMode) {
 	sa, ch := q.sa, q.child
 	plain := wire.AppendChain(nil, wire.Hash(keymat.Hash3(sa.proposal.Hash, sa.keys.SKEYIDa, q.id, q.ni, q.nr)))
@@ -215,7 +215,8 @@ func (e *Engine) sendQuick3(q *quickMode) {
 	q.deadline = e.now.Add(e.cfg.HalfOpenTimeout)
 	e.timers.set(&q.timer, q.deadline)
 	ch.replaces, q.replaces = q.replaces, nil
-	e.installOutbound(ch)
+	e.agree(ch)
+	e.switchLater(ch)
 }
 
 // quickRefused ends an exchange of ours without success.

@@ -122,6 +122,7 @@ func (e *Engine) quickMode3(q *quickMode, d Datagram, h wire.Header) {
 	}
 	e.heard(sa, d)
 	e.endQuickMode(q)
+	e.agree(q.child)
 	e.installOutbound(q.child)
 }
 

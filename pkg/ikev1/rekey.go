@@ -10,6 +10,10 @@ import (
 // once, and again after retryPause if it fails.
 const retryPause = 10 * time.Second
 
+// switchPause is how long our traffic goes through a child that was replaced, at most a tenth of the life of the new one: the peer takes a
+// while to install its SAs after message 3, which may be lost, too.
+const switchPause = 5 * time.Second
+
 // rekeyTime returns when to replace what lives from now on. An exchange that fails can be tried again, if the life is long enough.
 func (e *Engine) rekeyTime(lifetime time.Duration) time.Time {
 	early := max(lifetime/10, min(lifetime/3, 2*e.cfg.HalfOpenTimeout))
@@ -51,6 +55,11 @@ func (e *Engine) rekeyChild(ch *child) {
 			return
 		}
 	}
+	for _, other := range c.children {
+		if other.replaces == ch {
+			return
+		}
+	}
 	e.beginQuickMode(sa, ch.terms, ch)
 }
 
@@ -61,6 +70,17 @@ func (e *Engine) rekeyLater(ch *child) {
 	}
 	ch.rekeyAt = e.now.Add(max(ch.expires.Sub(e.now)/4, retryPause))
 	e.timers.set(&ch.timer, earliest(ch.rekeyAt, ch.expires))
+}
+
+// switchLater has our traffic go through ch, which has just been agreed upon, when the peer is ready for it. Nothing waits if there is no
+// other child to send through.
+func (e *Engine) switchLater(ch *child) {
+	if ch.replaces == nil || ch.replaces.state != childEstablished {
+		e.installOutbound(ch)
+		return
+	}
+	ch.switchAt = e.now.Add(min(switchPause, ch.lifetime/10))
+	e.timers.set(&ch.timer, ch.switchAt)
 }
 
 // retireChild lets a child that was replaced live on for packets on their way, and until the peer has either got message 3 of the new
