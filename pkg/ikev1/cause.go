@@ -172,6 +172,7 @@ var explanations = map[Cause]explanation{
 		"compare the pre-shared keys, or let the peer trust our certificate; UDP port 4500 has to pass if there is a NAT")},
 
 	CauseNoESPProposal: {"no phase 2 proposal in common", always(
+		"set {setting} to compatible to accept {proposal}, or change the settings of the client",
 		"allow {proposal} in phase 2 (ike.esp_proposals), or change the settings of the client",
 		"the client offers only algorithms that are not supported: enable AES with SHA-1 or SHA-2 for ESP there")},
 	CauseEncapsulationMode: {"no phase 2 proposal in common: the client asks for {detail}, which does not fit its path", always(

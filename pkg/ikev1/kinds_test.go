@@ -135,11 +135,12 @@ func (w *world) leave(k *ikev1test.Kind, m *ikev1test.MainMode, q *ikev1test.Qui
 
 // What the clients that are refused come to.
 const (
-	noSHA1      = "no_proposal: "
+	noSHA1      = "no_proposal: set ike.profile to compatible to accept aes"
 	onlyWeak    = "legacy_proposal: set ike.profile to legacy"
 	android     = "android_modp1024: set ike.profile to legacy"
 	unsupported = "no_proposal: the client offers only algorithms that are not supported"
 	noESP       = "no_esp_proposal: "
+	noESPSHA1   = noESP + "set ike.profile to compatible to accept aes256-sha1"
 	error809    = `windows_behind_nat: on the client set the DWORD HKLM\SYSTEM\CurrentControlSet\Services\PolicyAgent\AssumeUDPEncapsulationContextOnSendRule to 2`
 )
 
@@ -153,15 +154,15 @@ var matrix = []struct {
 	{"Windows 7", noSHA1, "aes256-sha1-modp2048 aes256-sha1", "aes256-sha1-modp2048 aes256-sha1"},
 	{"Windows XP", onlyWeak, onlyWeak, "3des-sha1-modp2048 3des-sha1"},
 	{"macOS 11, iOS 14", "aes256-sha256-modp2048 aes256-sha256", "aes256-sha256-modp2048 aes256-sha256", "aes256-sha256-modp2048 aes256-sha256"},
-	{"macOS 10.12, iOS 10", noESP, "aes256-sha256-modp2048 aes256-sha1", "aes256-sha256-modp2048 aes256-sha1"},
+	{"macOS 10.12, iOS 10", noESPSHA1, "aes256-sha256-modp2048 aes256-sha1", "aes256-sha256-modp2048 aes256-sha1"},
 	{"macOS 10.11, iOS 9", onlyWeak, onlyWeak, "aes256-sha1-modp1024 aes256-sha1"},
 	{"Android 8", android, android, "aes256-sha256-modp1024 aes256-sha512"},
 	{"Android 4.3", android, android, "aes256-sha256-modp1024 aes256-sha1"},
 	{"Android 4.0", android, android, "aes256-sha1-modp1024 aes256-sha1"},
-	{"NetworkManager-l2tp with strongSwan", noESP, "aes256-sha256-modp2048 aes256-sha1", "aes256-sha256-modp2048 aes256-sha1"},
+	{"NetworkManager-l2tp with strongSwan", noESPSHA1, "aes256-sha256-modp2048 aes256-sha1", "aes256-sha256-modp2048 aes256-sha1"},
 	{"NetworkManager-l2tp 1.2.10 with strongSwan", noSHA1, "aes128-sha1-modp2048 aes128-sha1", "aes128-sha1-modp2048 aes128-sha1"},
-	{"NetworkManager-l2tp with Libreswan", noESP, "aes256-sha256-modp2048 aes256-sha1", "aes256-sha256-modp2048 aes256-sha1"},
-	{"NetworkManager-l2tp with Libreswan and MODP1024", noESP, "aes256-sha256-modp2048 aes256-sha1", "aes256-sha256-modp2048 aes256-sha1"},
+	{"NetworkManager-l2tp with Libreswan", noESPSHA1, "aes256-sha256-modp2048 aes256-sha1", "aes256-sha256-modp2048 aes256-sha1"},
+	{"NetworkManager-l2tp with Libreswan and MODP1024", noESPSHA1, "aes256-sha256-modp2048 aes256-sha1", "aes256-sha256-modp2048 aes256-sha1"},
 	{"ChromeOS", "aes128-sha256-modp3072 aes128gcm16", "aes128-sha256-modp3072 aes128gcm16", "aes128-sha256-modp3072 aes128gcm16"},
 	{"ChromeOS before 2021", "aes128-sha256-modp3072 aes128gcm16", "aes128-sha256-modp3072 aes128gcm16", "aes128-sha256-modp3072 aes128gcm16"},
 	{"MikroTik", noSHA1, "aes128-sha1-modp2048 aes256-sha1-modp1024", "aes128-sha1-modp2048 aes256-sha1-modp1024"},

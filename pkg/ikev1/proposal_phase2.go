@@ -1,6 +1,7 @@
 package ikev1
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -173,7 +174,7 @@ func bundled(offer *wire.SA, number uint8) bool {
 // explainPhase2 says why an offer was refused.
 func explainPhase2(offer *wire.SA, allowed []Phase2Proposal, terms phase2Terms) diagnosis {
 	x := diagnosis{cause: CauseNoESPProposal, allowed: names(allowed)}
-	var wrongMode, supported string
+	var wrongMode, usual, supported string
 	var wrongGroup *phase2Offer
 	for _, p := range offer.Proposals {
 		for _, t := range p.Transforms {
@@ -185,8 +186,11 @@ func explainPhase2(offer *wire.SA, allowed []Phase2Proposal, terms phase2Terms) 
 				wrongMode = fmt.Sprintf("encapsulation mode %d", o.mode)
 			case permitted && !terms.pfs(o):
 				wrongGroup = &o
-			case !permitted && o.proposal.validate() == nil && supported == "":
-				supported = o.proposal.String()
+			case permitted || o.proposal.validate() != nil:
+			case slices.Contains(Compatible.Phase2(), o.proposal):
+				usual = cmp.Or(usual, o.proposal.String())
+			default:
+				supported = cmp.Or(supported, o.proposal.String())
 			}
 		}
 	}
@@ -196,8 +200,10 @@ func explainPhase2(offer *wire.SA, allowed []Phase2Proposal, terms phase2Terms) 
 	case wrongGroup != nil:
 		x.cause = CausePFSGroup
 		x.facts.Proposal, x.facts.Detail = terms.explainPFS(*wrongGroup)
+	case usual != "" && slices.Equal(allowed, Modern.Phase2()):
+		x.facts.Proposal, x.facts.Setting = usual, "ike.profile"
 	default:
-		x.facts.Proposal = supported
+		x.facts.Proposal = cmp.Or(usual, supported)
 	}
 	return x
 }
