@@ -2,7 +2,6 @@ package pki
 
 import (
 	"bytes"
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
 	"slices"
@@ -13,10 +12,17 @@ import (
 // maxPrinted bounds the octets of a name in messages.
 const maxPrinted = 256
 
-// attribute is one attribute of a DN, with its value as text.
+// attribute is one attribute of a DN, with its value as text, or else, if it is none, its DER in hexadecimal.
 type attribute struct {
 	kind  string // dotted OID
 	value string
+	der   bool
+}
+
+// rawAttributeSET is an RDN as it is encoded; package asn1 knows by the name that it is a SET.
+type rawAttributeSET []struct {
+	Type  asn1.ObjectIdentifier
+	Value asn1.RawValue
 }
 
 // attributeNames are the short names of RFC 4514 section 3 and the usual ones beyond them, by OID.
@@ -39,7 +45,7 @@ var attributeNames = map[string]string{
 
 // parseName reads the DER of a DN into its RDNs.
 func parseName(der []byte) ([][]attribute, error) {
-	var sequence pkix.RDNSequence
+	var sequence []rawAttributeSET
 	if rest, err := asn1.Unmarshal(der, &sequence); err != nil {
 		return nil, err
 	} else if len(rest) != 0 {
@@ -47,12 +53,16 @@ func parseName(der []byte) ([][]attribute, error) {
 	}
 	name := make([][]attribute, len(sequence))
 	for i, set := range sequence {
-		for _, a := range set {
-			value, ok := a.Value.(string)
-			if !ok {
-				value = fmt.Sprintf("%v", a.Value)
+		for _, raw := range set {
+			a := attribute{kind: raw.Type.String()}
+			var value any
+			_, err := asn1.Unmarshal(raw.Value.FullBytes, &value)
+			if text, ok := value.(string); ok && err == nil {
+				a.value = text
+			} else {
+				a.value, a.der = fmt.Sprintf("#%x", raw.Value.FullBytes), true
 			}
-			name[i] = append(name[i], attribute{kind: a.Type.String(), value: value})
+			name[i] = append(name[i], a)
 		}
 	}
 	return name, nil
@@ -78,7 +88,7 @@ func sameName(a, b []byte) bool {
 func folded(rdn []attribute) []attribute {
 	out := make([]attribute, len(rdn))
 	for i, a := range rdn {
-		out[i] = attribute{kind: a.kind, value: fold(a.value)}
+		out[i] = attribute{kind: a.kind, value: fold(a.value), der: a.der}
 	}
 	slices.SortFunc(out, func(a, b attribute) int {
 		if c := strings.Compare(a.kind, b.kind); c != 0 {
@@ -115,7 +125,11 @@ func printName(der []byte) string {
 			if !ok {
 				short = a.kind
 			}
-			b.WriteString(short + "=" + escape(a.value))
+			value := a.value
+			if !a.der {
+				value = escape(value)
+			}
+			b.WriteString(short + "=" + value)
 			if b.Len() > maxPrinted {
 				return cut(b.String())
 			}

@@ -35,6 +35,31 @@ func TestSameNameOfMultipleValues(t *testing.T) {
 	}
 }
 
+// TestNamesThatAreNoText: values of types that have no text here are told apart all the same.
+func TestNamesThatAreNoText(t *testing.T) {
+	universal := func(s string) []byte {
+		const tagUniversalString = 28
+		value := asn1.RawValue{Tag: tagUniversalString, Bytes: []byte(s)}
+		attribute := pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: value}
+		der, err := asn1.Marshal([]asn1.RawValue{set(t, []pkix.AttributeTypeAndValue{attribute})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	alice, bob := universal("\x00\x00\x00a"), universal("\x00\x00\x00b")
+	if sameName(alice, bob) || !sameName(alice, alice) {
+		t.Error("alice and bob are taken for one, or alice for two")
+	}
+	if got := printName(alice); got != "CN=#1c0400000061" {
+		t.Error(got)
+	}
+	rule, err := ParseRule("CN=#1c0400000061")
+	if err != nil || rule.allowsName(alice) {
+		t.Errorf("a text stands for what is none, or %v", err)
+	}
+}
+
 // set returns the SET OF attributes in the order given.
 func set(t *testing.T, attributes []pkix.AttributeTypeAndValue) asn1.RawValue {
 	t.Helper()

@@ -138,7 +138,7 @@ func (r Rule) allowsName(der []byte) bool {
 	}
 	has := slices.Concat(name...)
 	for _, want := range r.name {
-		if !slices.ContainsFunc(has, func(a attribute) bool { return a.kind == want.kind && glob(want.value, fold(a.value)) }) {
+		if !slices.ContainsFunc(has, func(a attribute) bool { return a.kind == want.kind && !a.der && glob(want.value, fold(a.value)) }) {
 			return false
 		}
 	}
