@@ -137,6 +137,38 @@ func TestFetchIsRemembered(t *testing.T) {
 	at(second, 27*time.Hour, Revoked, 7)
 }
 
+// TestFetchTakesTooLong: what nobody has said in time is unknown, and what is known counts.
+func TestFetchTakesTooLong(t *testing.T) {
+	root := issue(t, nil, "Root", authority, nil)
+	peer := issue(t, root, "client", client, nil)
+	for mode, want := range map[Mode]Cause{Strict: RevocationUnknown, Soft: ""} {
+		t.Run(string(mode), func(t *testing.T) {
+			hang := func(ctx context.Context, _ Request) ([]byte, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			trust := newTrust(t, TrustConfig{Anchors: certs(root), Revocation: mode, OCSPURLs: []string{"http://a", "http://b"}, Fetch: hang})
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				got, err := trust.Authenticate(ctx, claimOf(t, peer))
+				wantCause(t, err, want)
+				if err == nil && !got.RevocationUnknown {
+					t.Error("it is said to be known")
+				}
+				if err != nil && !strings.Contains(err.Error(), "no time") {
+					t.Errorf("error %v", err)
+				}
+				if err := trust.AddCRL(crlOf(t, root, 1, nil, peer)); err != nil {
+					t.Fatal(err)
+				}
+				_, err = trust.Authenticate(ctx, claimOf(t, peer))
+				wantCause(t, err, Revoked)
+			})
+		})
+	}
+}
+
 // TestFetchOnceForMany lets many peers come while the only request is under way.
 func TestFetchOnceForMany(t *testing.T) {
 	root := issue(t, nil, "Root", authority, nil)

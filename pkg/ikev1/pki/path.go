@@ -1,14 +1,12 @@
 package pki
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
-	"errors"
 	"slices"
 	"time"
 )
@@ -18,8 +16,7 @@ const (
 	maxCertificates      = 8
 	maxCertificateOctets = 16 << 10
 	maxIntermediates     = 5
-	// maxPathChecks bounds the signatures that are looked at to find a path, before crypto/x509 checks the path found once more.
-	maxPathChecks = 16
+	maxLeaves            = 2 // certificates for one identity
 	// maxAnchorBits bounds the RSA keys of configured CAs; those that peers send have at most maxRSABits.
 	maxAnchorBits = 8192
 )
@@ -61,28 +58,29 @@ func fitCAKey(pub crypto.PublicKey, maxBits int) bool {
 
 // findPath returns the certificates from leaf to an anchor, both included, and checks all but identity, usage of the leaf and
 // revocation. sent are the certificates of the peer, in any order.
-//
-// The search goes up without turning back: anchors first, then intermediates that an anchor may have issued, then others. It looks at
-// no more than maxPathChecks signatures.
 func (t *Trust) findPath(leaf *x509.Certificate, sent []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
-	s := pathSearch{trust: t, sent: sent, path: []*x509.Certificate{leaf}}
+	path := []*x509.Certificate{leaf}
 	if !t.isAnchor(leaf) {
-		if err := s.climb(); err != nil {
+		var err error
+		if path, err = newPathSearch(t, leaf, sent).run(); err != nil {
 			return nil, err
 		}
 	}
-	for _, cert := range s.path {
+	for _, cert := range path {
 		if err := checkValidity(cert, now); err != nil {
 			return nil, err
 		}
 	}
-	top := len(s.path) - 1
+	top := len(path) - 1
 	options := x509.VerifyOptions{
 		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // checkUsage knows those of IPsec
 	}
-	options.Roots.AddCert(s.path[top])
-	for _, cert := range s.path[1:max(top, 1)] {
+	options.Roots.AddCert(path[top])
+	for _, cert := range path[1:max(top, 1)] {
+		if !fitExtendedUsage(cert) {
+			return nil, blame(printName(cert.RawSubject), fail(Untrusted, "the CA is for other purposes than IKE (extended key usage)"))
+		}
 		options.Intermediates.AddCert(cert)
 	}
 	chains, err := leaf.Verify(options)
@@ -90,90 +88,6 @@ func (t *Trust) findPath(leaf *x509.Certificate, sent []*x509.Certificate, now t
 		return nil, blame(printName(leaf.RawSubject), fail(Untrusted, "%w", err))
 	}
 	return chains[0], nil
-}
-
-type pathSearch struct {
-	trust  *Trust
-	sent   []*x509.Certificate
-	path   []*x509.Certificate
-	checks int
-	reason error // why an issuer of the right name was not taken
-}
-
-// climb appends issuer after issuer until an anchor is reached.
-func (s *pathSearch) climb() error {
-	for {
-		cert := s.path[len(s.path)-1]
-		if anchor := s.first(cert, s.trust.anchors[string(cert.RawIssuer)], maxAnchorBits); anchor != nil {
-			s.path = append(s.path, anchor)
-			return nil
-		}
-		next := s.first(cert, s.trust.intermediates[string(cert.RawIssuer)], maxAnchorBits)
-		if next == nil {
-			next = s.first(cert, s.candidates(cert), maxRSABits)
-		}
-		if s.checks >= maxPathChecks {
-			return fail(Limit, "no path to a trust anchor within %d signatures", maxPathChecks)
-		}
-		if next == nil {
-			return s.deadEnd(cert)
-		}
-		if len(s.path) > maxIntermediates {
-			return fail(Limit, "more than %d intermediate certificates", maxIntermediates)
-		}
-		s.path = append(s.path, next)
-	}
-}
-
-// first returns the first of the candidates that signed cert.
-func (s *pathSearch) first(cert *x509.Certificate, candidates []*x509.Certificate, maxBits int) *x509.Certificate {
-	for _, candidate := range candidates {
-		if slices.ContainsFunc(s.path, candidate.Equal) {
-			continue
-		}
-		if s.checks >= maxPathChecks {
-			return nil
-		}
-		if !fitCAKey(candidate.PublicKey, maxBits) {
-			s.reason = errors.New("the key of the issuer is too weak or too long")
-			continue
-		}
-		s.checks++
-		err := cert.CheckSignatureFrom(candidate)
-		if err == nil {
-			return candidate
-		}
-		s.reason = err
-	}
-	return nil
-}
-
-// candidates returns those certificates of the peer that may have issued cert, the likelier ones first.
-func (s *pathSearch) candidates(cert *x509.Certificate) []*x509.Certificate {
-	var near, far []*x509.Certificate
-	for _, c := range s.sent {
-		if !bytes.Equal(c.RawSubject, cert.RawIssuer) {
-			continue
-		}
-		if len(s.trust.anchors[string(c.RawIssuer)]) > 0 {
-			near = append(near, c)
-		} else {
-			far = append(far, c)
-		}
-	}
-	return append(near, far...)
-}
-
-// deadEnd says why the path ends at cert.
-func (s *pathSearch) deadEnd(cert *x509.Certificate) error {
-	subject := printName(cert.RawSubject)
-	if s.reason != nil {
-		return blame(subject, fail(Untrusted, "the certificate names the issuer %s, but: %w", printName(cert.RawIssuer), s.reason))
-	}
-	if bytes.Equal(cert.RawIssuer, cert.RawSubject) {
-		return blame(subject, fail(Untrusted, "the certificate is self-signed and not a trust anchor"))
-	}
-	return blame(subject, fail(Untrusted, "its issuer %s is not a trust anchor, and the peer sent no certificate of it", printName(cert.RawIssuer)))
 }
 
 func checkValidity(cert *x509.Certificate, now time.Time) error {
@@ -207,14 +121,15 @@ func checkUsage(cert *x509.Certificate) error {
 	if cert.KeyUsage != 0 && cert.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
 		return fail(Untrusted, "the key usage of the certificate does not allow signatures (digitalSignature)")
 	}
-	if len(cert.ExtKeyUsage) == 0 && len(cert.UnknownExtKeyUsage) == 0 {
-		return nil
+	if !fitExtendedUsage(cert) {
+		return fail(Untrusted, "the extended key usage of the certificate allows neither IKE nor client or server authentication")
 	}
-	if slices.ContainsFunc(cert.ExtKeyUsage, func(u x509.ExtKeyUsage) bool { return slices.Contains(fitUsages, u) }) {
-		return nil
-	}
-	if slices.ContainsFunc(cert.UnknownExtKeyUsage, func(o asn1.ObjectIdentifier) bool { return o.Equal(ekuIPsecIKE) || o.Equal(ekuIKEIntermediate) }) {
-		return nil
-	}
-	return fail(Untrusted, "the extended key usage of the certificate allows neither IKE nor client or server authentication")
+	return nil
+}
+
+// fitExtendedUsage tells whether extended key usages, if there are any, let a certificate be used for IKE, or a CA vouch for such ones.
+func fitExtendedUsage(cert *x509.Certificate) bool {
+	return len(cert.ExtKeyUsage) == 0 && len(cert.UnknownExtKeyUsage) == 0 ||
+		slices.ContainsFunc(cert.ExtKeyUsage, func(u x509.ExtKeyUsage) bool { return slices.Contains(fitUsages, u) }) ||
+		slices.ContainsFunc(cert.UnknownExtKeyUsage, func(o asn1.ObjectIdentifier) bool { return o.Equal(ekuIPsecIKE) || o.Equal(ekuIKEIntermediate) })
 }

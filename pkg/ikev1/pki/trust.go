@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -159,61 +160,93 @@ type Peer struct {
 
 // Authenticate tells whether a peer is who it claims to be. It checks, in this order: that a path leads from its certificate to an
 // anchor; that the certificate is for the claimed identity, and allowed; that the peer has its private key; that no certificate of the
-// path is revoked. The certificate is the first whose key proves the signature, so that the order of the CERT payloads does not matter.
+// path is revoked. Of several certificates for the identity, in whatever order, two are looked at.
 //
-// The error is an [*Error], or the error of ctx. A claim costs a stranger's host at most 8 signature checks for the proof, 16 to find
-// a path and then 12 to check it, with RSA keys of at most 4096 bits (anchors: 8192).
-// Nothing is fetched for one who has no proof.
+// The error is an [*Error], or the error of a ctx that was cancelled; one whose time is over makes unknown what was not known by then. A
+// claim costs a stranger's host at most 2 signature checks for the proof, and for each of them 4 and those of genuine CA certificates,
+// with RSA keys of at most 4096 bits (configured CAs: 8192). Nothing is fetched for one who has no proof.
 func (t *Trust) Authenticate(ctx context.Context, c Claim) (Peer, error) {
+	p, err := t.Prove(c)
+	if err != nil {
+		return Peer{}, err
+	}
+	return p.CheckRevocation(ctx)
+}
+
+// Proof is a claim that is true, unless a certificate was revoked.
+type Proof struct {
+	trust *Trust
+	claim Claim
+	path  []*x509.Certificate
+}
+
+// Prove does the part of [Trust.Authenticate] that works and never waits: all but the look for revocations. The error is an [*Error].
+func (t *Trust) Prove(c Claim) (*Proof, error) {
 	if !c.Method.Signature() || c.Now.IsZero() {
-		return Peer{}, fail(Malformed, "a claim needs the time, and a method with signatures: %s has none", c.Method)
+		return nil, fail(Malformed, "a claim needs the time, and a method with signatures: %s has none", c.Method)
 	}
 	certs, err := parseChain(c.Chain)
 	if err != nil {
-		return Peer{}, err
+		return nil, err
 	}
-	leaf, proof := prover(certs, c)
+	var first error
+	for _, leaf := range leaves(certs, c) {
+		path, err := t.prove(leaf, certs, c)
+		if err == nil {
+			return &Proof{trust: t, claim: c, path: path}, nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return nil, first
+}
+
+// prove returns the path of one certificate of a claim.
+func (t *Trust) prove(leaf *x509.Certificate, certs []*x509.Certificate, c Claim) ([]*x509.Certificate, error) {
 	path, err := t.findPath(leaf, certs, c.Now)
 	if err != nil {
-		return Peer{}, err
+		return nil, err
 	}
-	subject := printName(leaf.RawSubject)
-	if err := t.checkLeaf(leaf, c); err != nil {
-		return Peer{}, blame(subject, err)
+	if err = t.checkLeaf(leaf, c); err == nil {
+		err = Verify(c.Method, leaf.PublicKey, c.Hash, c.Signature)
 	}
-	if proof != nil {
-		return Peer{}, blame(subject, proof)
+	return path, blame(printName(leaf.RawSubject), err)
+}
+
+// leaves returns the certificates that a claim may be about, at most maxLeaves: those for its identity, or else the likeliest to say
+// what is wrong with, the first that is not of a CA.
+func leaves(certs []*x509.Certificate, c Claim) []*x509.Certificate {
+	var fit []*x509.Certificate
+	for _, cert := range certs {
+		if checkKey(c.Method, cert.PublicKey) == nil && checkIdentity(cert, c.IdentityType, c.Identity) == nil && !slices.ContainsFunc(fit, cert.Equal) {
+			fit = append(fit, cert)
+		}
 	}
-	peer := Peer{Subject: subject, SANs: alternativeNames(leaf), NotAfter: leaf.NotAfter}
-	for _, cert := range path {
+	if len(fit) > 0 {
+		return fit[:min(len(fit), maxLeaves)]
+	}
+	likeliest := max(slices.IndexFunc(certs, func(cert *x509.Certificate) bool { return !cert.IsCA }), 0)
+	return certs[likeliest : likeliest+1]
+}
+
+// CheckRevocation does the rest: it tells who the peer is if no certificate of its path is known to be revoked, and may wait for the
+// network.
+func (p *Proof) CheckRevocation(ctx context.Context) (Peer, error) {
+	leaf := p.path[0]
+	peer := Peer{Subject: printName(leaf.RawSubject), SANs: alternativeNames(leaf), NotAfter: leaf.NotAfter}
+	for _, cert := range p.path {
 		if cert.NotAfter.Before(peer.NotAfter) {
 			peer.NotAfter = cert.NotAfter
 		}
 	}
-	if peer.RevocationUnknown, err = t.checkRevocation(ctx, path, c); err != nil {
+	unknown, err := p.trust.checkRevocation(ctx, p.path, p.claim)
+	if err != nil {
 		return Peer{}, err
 	}
-	if err := ctx.Err(); err != nil {
+	peer.RevocationUnknown = unknown
+	if err := ctx.Err(); errors.Is(err, context.Canceled) {
 		return Peer{}, err
 	}
 	return peer, nil
-}
-
-// prover returns the first certificate whose key proves the signature. If there is none, it returns the likeliest, the first that is
-// not of a CA, and why it does not prove it.
-func prover(certs []*x509.Certificate, c Claim) (*x509.Certificate, error) {
-	var likeliest *x509.Certificate
-	var why error
-	for _, cert := range certs {
-		err := Verify(c.Method, cert.PublicKey, c.Hash, c.Signature)
-		if err == nil {
-			return cert, nil
-		}
-		if likeliest == nil || likeliest.IsCA && !cert.IsCA {
-			likeliest, why = cert, err
-		}
-	}
-	return likeliest, why
 }
 
 // checkLeaf checks usage, identity and allow rules.

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -63,8 +64,8 @@ func TestAuthenticatePath(t *testing.T) {
 	sub := issue(t, root, "Sub CA", authority, nil)
 	chain := func(n int) (issuer *entity, all []*entity) {
 		issuer = root
-		for range n {
-			issuer = issue(t, issuer, "level", authority, nil)
+		for level := range n {
+			issuer = issue(t, issuer, fmt.Sprint("level ", level), authority, nil)
 			all = append(all, issuer)
 		}
 		return issuer, all
@@ -85,6 +86,8 @@ func TestAuthenticatePath(t *testing.T) {
 	}), nil)
 	excluded := issue(t, root, "Excluded", caWith(func(c *x509.Certificate) { c.ExcludedEmailAddresses = []string{"example.com"} }), nil)
 	weakSub := issue(t, root, "Weak Sub", authority, weak)
+	mail := issue(t, root, "Mail", caWith(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection} }), nil)
+	vpn := issue(t, root, "VPN", caWith(func(c *x509.Certificate) { c.UnknownExtKeyUsage = []asn1.ObjectIdentifier{ekuIPsecIKE} }), nil)
 	critical := func(c *x509.Certificate) {
 		c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
 	}
@@ -126,6 +129,8 @@ func TestAuthenticatePath(t *testing.T) {
 		"intermediate with RSA of 1024":     {claimOf(t, peerOf(weakSub), weakSub), Untrusted},
 		"unknown critical extension":        {claimOf(t, with(critical)), Untrusted},
 		"unknown critical extension of sub": {claimOf(t, peerOf(criticalSub), criticalSub), Untrusted},
+		"issuer for email only":             {claimOf(t, peerOf(mail), mail), Untrusted},
+		"issuer for IPsec":                  {claimOf(t, peerOf(vpn), vpn), ""},
 		"key usage absent":                  {claimOf(t, usage(0)), ""},
 		"key usage nonRepudiation":          {claimOf(t, usage(x509.KeyUsageContentCommitment)), ""},
 		"extended usage absent":             {claimOf(t, extended()), ""},
@@ -217,27 +222,93 @@ func TestAuthenticateLimits(t *testing.T) {
 	}
 }
 
-// TestAuthenticatePathSearchIsBounded sends CAs of one name that all might have issued each other.
-func TestAuthenticatePathSearchIsBounded(t *testing.T) {
+// TestPathSearchIsBounded: what a stranger signed himself costs nothing, and what he says that an anchor signed costs little.
+func TestPathSearchIsBounded(t *testing.T) {
+	root := issue(t, nil, "Root", authority, nil)
+	// who calls himself and his key by the names of the anchor
+	other := issue(t, nil, "Root", caWith(func(c *x509.Certificate) { c.SubjectKeyId = root.cert.SubjectKeyId }), nil)
+	trust := newTrust(t, TrustConfig{Anchors: certs(root)})
+	checks := func(leaf *entity, sent ...*entity) (int, error) {
+		s := newPathSearch(trust, leaf.cert, certs(append(sent, leaf)...))
+		_, err := s.run()
+		return s.checks, err
+	}
+	maze := func(issuer *entity, name string) (leaf *entity, all []*entity) {
+		for range 7 {
+			issuer = issue(t, issuer, name, caWith(func(c *x509.Certificate) { c.SubjectKeyId = root.cert.SubjectKeyId }), nil)
+			all = append(all, issuer)
+		}
+		return issue(t, issuer, "client", client, nil), all
+	}
+	own, ownAll := maze(issue(t, nil, "Maze", authority, nil), "Maze")
+	n, err := checks(own, ownAll...)
+	wantCause(t, err, Untrusted)
+	if n != 0 {
+		t.Errorf("%d signatures were checked of a chain that leads to no anchor", n)
+	}
+	chain, chainAll := maze(other, "Root")
+	n, err = checks(chain, chainAll...)
+	wantCause(t, err, Limit)
+	if n > maxForged {
+		t.Errorf("%d signatures were checked of those that all say to be of the anchor", n)
+	}
+	below := issue(t, other, "A", authority, nil)
+	long := issue(t, below, "B", authority, nil)
+	n, err = checks(issue(t, long, "client", client, nil), below, long)
+	wantCause(t, err, Untrusted)
+	if n != 1 {
+		t.Errorf("%d signatures were checked of a chain whose top is forged", n)
+	}
+	_, err = trust.Authenticate(t.Context(), claimOf(t, chain, chainAll...))
+	wantCause(t, err, Limit)
+	n, err = checks(issue(t, issue(t, nil, "Root", authority, nil), "client", client, nil))
+	wantCause(t, err, Untrusted)
+	if n != 0 {
+		t.Errorf("%d signatures were checked of one that names another key", n)
+	}
+}
+
+// TestPathAmongNamesakes: authorities of one name are told apart by their keys, and a certificate by a second authority, with another key
+// or not trusted, is no dead end.
+func TestPathAmongNamesakes(t *testing.T) {
+	root := issue(t, nil, "Root", authority, nil)
+	old, stranger := issue(t, nil, "Old Root", authority, nil), issue(t, nil, "Stranger", authority, nil)
+	sub := issue(t, root, "Sub", authority, nil)
+	bySecond := func(issuer *entity) *entity { return issue(t, issuer, "Sub", authority, sub.key) }
+	var namesakes []*entity
+	for range 2 * maxForged {
+		namesakes = append(namesakes, issue(t, nil, "Root", authority, nil))
+	}
+	peer := issue(t, sub, "client", client, nil)
+	for name, c := range map[string]struct {
+		trust *Trust
+		sent  []*entity
+	}{
+		"signed by a stranger too": {newTrust(t, TrustConfig{Anchors: certs(root)}), []*entity{bySecond(stranger), stranger, sub}},
+		"signed by an old root":    {newTrust(t, TrustConfig{Anchors: certs(old)}), []*entity{sub, bySecond(old)}},
+		"root renewed often":       {newTrust(t, TrustConfig{Anchors: certs(append(namesakes, root)...)}), []*entity{sub}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := c.trust.Authenticate(t.Context(), claimOf(t, peer, c.sent...))
+			wantCause(t, err, "")
+		})
+	}
+}
+
+// TestOneIdentityTwoCertificates: the old certificate for an identity is no harm, a third one is not looked at.
+func TestOneIdentityTwoCertificates(t *testing.T) {
 	root := issue(t, nil, "Root", authority, nil)
 	trust := newTrust(t, TrustConfig{Anchors: certs(root)})
-	var maze []*entity
-	issuer := issue(t, nil, "Maze", authority, nil)
-	for range 7 {
-		issuer = issue(t, issuer, "Maze", authority, nil)
-		maze = append(maze, issuer)
-	}
-	peer := issue(t, issuer, "client", client, nil)
-	_, err := trust.Authenticate(t.Context(), claimOf(t, peer, maze...))
-	wantCause(t, err, Limit)
-	leaf, err := x509.ParseCertificate(peer.cert.Raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := pathSearch{trust: trust, sent: certs(maze...), path: []*x509.Certificate{leaf}}
-	wantCause(t, s.climb(), Limit)
-	if s.checks > maxPathChecks {
-		t.Errorf("%d signatures were checked, at most %d may be", s.checks, maxPathChecks)
+	past := clientWith(func(c *x509.Certificate) { c.NotAfter = testNow.Add(-time.Second) })
+	peer, expired, third := issue(t, root, "client", client, nil), issue(t, root, "client", past, nil), issue(t, root, "client", client, nil)
+	for want, order := range map[Cause][]*entity{"": {expired, peer}, BadSignature: {third, expired, peer}} {
+		claim := claimOf(t, peer)
+		claim.Chain = nil
+		for _, e := range order {
+			claim.Chain = append(claim.Chain, e.cert.Raw)
+		}
+		_, err := trust.Authenticate(t.Context(), claim)
+		wantCause(t, err, want)
 	}
 }
 
