@@ -8,7 +8,6 @@ package concentrator
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
@@ -62,7 +61,11 @@ type Concentrator struct {
 	control     chan func() // results and requests: never dropped
 	stopped     chan struct{}
 	work        chan func()
-	verifying   chan struct{} // has a place for each verification
+	lookups     chan struct{} // has a place for each certificate that is being looked up
+
+	// serving ends with Serve, and what waits for the network with it.
+	serving context.Context
+	end     context.CancelFunc
 
 	journal *journal
 
@@ -84,6 +87,7 @@ func New(parts Parts, opt Options) (*Concentrator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("slots: %w", err)
 	}
+	serving, end := context.WithCancel(context.Background())
 	return &Concentrator{
 		Parts:       parts,
 		opt:         opt,
@@ -92,7 +96,9 @@ func New(parts Parts, opt Options) (*Concentrator, error) {
 		control:     make(chan func(), 256),
 		stopped:     make(chan struct{}),
 		work:        make(chan func(), inboxSize),
-		verifying:   make(chan struct{}, maxVerifications),
+		lookups:     make(chan struct{}, maxLookups),
+		serving:     serving,
+		end:         end,
 		journal:     newJournal(opt.Events),
 		slots:       slots,
 		peers:       make(map[ikev1.ClientID]peer),
@@ -107,6 +113,7 @@ func New(parts Parts, opt Options) (*Concentrator, error) {
 // and the control API hand functions to it through inbox and control.
 func (c *Concentrator) Serve(ctx context.Context) error {
 	defer close(c.stopped)
+	defer c.end()
 	defer c.journal.close()
 	c.started = time.Now()
 	c.record("started", control.Event{Kind: eventStarted, Text: "the daemon has started"})
@@ -158,13 +165,7 @@ func (c *Concentrator) advance(now time.Time) {
 
 // guard is the last net: a panic while handling one event is counted and logged, and the loop goes on.
 func (c *Concentrator) guard(f func()) {
-	defer func() {
-		if r := recover(); r != nil {
-			c.counters.panics++
-			c.Log.Error("recovered from a panic; please report it", zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
-		}
-	}()
-	f()
+	c.notePanic(protect(func() error { f(); return nil }))
 }
 
 // HandleIKE hands an IKE datagram to the loop. It may be called from any goroutine and never blocks.

@@ -1,6 +1,7 @@
 package concentrator
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -114,16 +115,26 @@ func TestPanicInOperation(t *testing.T) {
 				s.vanish()
 				b.before(20*time.Minute, "nothing is left", func() bool { return b.m.counts() == counts{} })
 				b.connected(3)
+				b.panics = 1
 			})
 		})
 	}
 }
 
-// The same for a key agreement.
-func TestPanicInKeyAgreement(t *testing.T) {
+// The same for a key agreement, a signature and a certificate.
+func TestPanicInWork(t *testing.T) {
 	play(t, 46, func(t *testing.T, b *bench) {
-		b.on(func() { b.c.performIKE(time.Now(), ikev1.ComputeDH{ID: 1 << 40}) })
+		b.on(func() {
+			b.c.performIKE(time.Now(), ikev1.ComputeDH{ID: 1 << 40})
+			b.c.performIKE(time.Now(), ikev1.Sign{ID: 1 << 41})
+			b.c.verify(claim{prove: func() { panic("in a test") }})
+			b.c.verify(claim{prove: func() {}, look: func(context.Context) { panic("in a test") }})
+		})
 		b.connected(1)
+		b.panics = 4
+		if n := b.counted().panics; n != 4 || b.logs.FilterMessageSnippet("panic").Len() != 4 {
+			t.Errorf("%d panics counted; log %v", n, b.words())
+		}
 	})
 }
 
@@ -136,7 +147,7 @@ func TestPanicAfterOperation(t *testing.T) {
 			b.c.enqueue(&cl.ops, func() func() error { return func() error { return nil } }, func(error) { panic("in a test") })
 			b.c.enqueue(&cl.ops, func() func() error { panic("in a test") }, nil)
 		})
-		b.panics = 1 // the second fails its operation
+		b.panics = 2 // the second fails its operation
 		b.close(s)
 		b.before(10*time.Second, "it goes", func() bool { return b.m.counts() == counts{} })
 	})

@@ -1,8 +1,10 @@
 package concentrator
 
 import (
-	"fmt"
+	"errors"
 	"runtime/debug"
+
+	"go.uber.org/zap"
 )
 
 // A queue runs one client's slow kernel operations off the loop, one after the other, so that a
@@ -39,6 +41,7 @@ func (c *Concentrator) runQueue(q *queue) {
 	go func() {
 		err := protect(work)
 		c.post(func() {
+			c.notePanic(err)
 			// What done enqueues begins when it has returned, so that it can enqueue several operations in their order.
 			defer func() {
 				q.busy = false
@@ -51,12 +54,28 @@ func (c *Concentrator) runQueue(q *queue) {
 	}()
 }
 
+// panicked is the error of what ended in a panic. Its text goes to events, so that value and stack are for the log alone.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return "it ended in a panic, of which the log says more" }
+
 // protect turns a panic in f into an error, so that a client's trouble does not become everybody's.
 func protect(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+			err = &panicked{r, debug.Stack()}
 		}
 	}()
 	return f()
+}
+
+// notePanic counts and logs the panic that an error stands for, if it does. It runs on the loop.
+func (c *Concentrator) notePanic(err error) {
+	if p, ok := errors.AsType[*panicked](err); ok {
+		c.counters.panics++
+		c.Log.Error("recovered from a panic; please report it", zap.Any("panic", p.value), zap.ByteString("stack", p.stack))
+	}
 }

@@ -49,8 +49,8 @@ func (a ComputeDH) Perform() DHResult {
 	return r
 }
 
-// VerifyPeer asks whether a client that authenticates with a signature is who it says; Perform may run on any goroutine, and may
-// wait for the network if certificates are looked up there. It is reported with the [VerifyResult] that Perform returned.
+// VerifyPeer asks whether a client that authenticates with a signature is who it says. Prove and what it returns, or Perform, which is both,
+// may run on any goroutine. It is reported with the [VerifyResult] that comes out.
 type VerifyPeer struct {
 	ID    ActionID
 	Claim pki.Claim
@@ -58,10 +58,26 @@ type VerifyPeer struct {
 	trust *pki.Trust
 }
 
-// Perform does the work.
+// Prove does the part that works and never waits, which is all that a stranger can ask for. look is the rest: it may wait for the network,
+// where revocations are looked up. It is nil for a client that is refused.
+func (a VerifyPeer) Prove() (look func(context.Context) VerifyResult, refused VerifyResult) {
+	proof, err := a.trust.Prove(a.Claim)
+	if err != nil {
+		return nil, VerifyResult{Err: err}
+	}
+	return func(ctx context.Context) VerifyResult {
+		peer, err := proof.CheckRevocation(ctx)
+		return VerifyResult{Peer: peer, Err: err}
+	}, VerifyResult{}
+}
+
+// Perform does all of the work.
 func (a VerifyPeer) Perform(ctx context.Context) VerifyResult {
-	peer, err := a.trust.Authenticate(ctx, a.Claim)
-	return VerifyResult{Peer: peer, Err: err}
+	look, refused := a.Prove()
+	if look == nil {
+		return refused
+	}
+	return look(ctx)
 }
 
 // Sign asks for our own signature; Perform may run on any goroutine. It is reported with the [SignResult] that Perform returned.
