@@ -26,53 +26,65 @@ func TestFieldNeeds(t *testing.T) {
 	}
 }
 
-// TestField holds every operation against math/big, with numbers at both ends of the range.
+// operated holds every operation on x and y, which are below p, against math/big.
+func operated(t *testing.T, f *field, x, y []uint64) {
+	p, n := toBig(f.p), len(f.p)
+	r := new(big.Int).Lsh(big.NewInt(1), uint(64*n))
+	inverse := new(big.Int).ModInverse(r, p)
+	product := func(factors ...*big.Int) *big.Int {
+		z := big.NewInt(1)
+		for _, factor := range factors {
+			z.Mul(z, factor).Mod(z, p)
+		}
+		return z
+	}
+	eachWay(func(way string) {
+		z, room := make([]uint64, n), f.room()
+		if f.mul(z, x, y, room); toBig(z).Cmp(product(toBig(x), toBig(y), inverse)) != 0 {
+			t.Fatalf("%s: %x * %x = %x", way, x, y, z)
+		}
+		a, b := slices.Clone(x), slices.Clone(y)
+		f.mul(a, a, y, room)
+		f.mul(b, x, b, room)
+		if !slices.Equal(a, z) || !slices.Equal(b, z) {
+			t.Fatalf("%s: multiplying in place differs", way)
+		}
+		if f.square(z, x, room); toBig(z).Cmp(product(toBig(x), toBig(x), inverse)) != 0 {
+			t.Fatalf("%s: square of %x = %x", way, x, z)
+		}
+		in := slices.Clone(x)
+		if f.square(in, in, room); !slices.Equal(in, z) {
+			t.Fatalf("%s: squaring in place differs", way)
+		}
+		if f.enter(z, x, room); toBig(z).Cmp(product(toBig(x), r)) != 0 {
+			t.Fatalf("%s: Montgomery form of %x = %x", way, x, z)
+		}
+		if f.leave(z, z, room); !slices.Equal(z, x) {
+			t.Fatalf("%s: %x comes back as %x", way, x, z)
+		}
+	})
+}
+
+// below returns x mod p.
+func below(f *field, x *big.Int) []uint64 {
+	z := make([]uint64, len(f.p))
+	setBytes(z, new(big.Int).Mod(x, toBig(f.p)).FillBytes(make([]byte, 8*len(z))))
+	return z
+}
+
+// TestField has numbers at both ends of the range.
 func TestField(t *testing.T) {
 	for _, g := range modpGroups {
 		f := groups[g].(*modp).field()
-		p, n := toBig(f.p), len(f.p)
-		r := new(big.Int).Lsh(big.NewInt(1), uint(64*n))
-		inverse := new(big.Int).ModInverse(r, p)
-		elements := [][]uint64{f.one, f.rSquared}
-		for _, x := range numbers(t, n) {
-			z := make([]uint64, n)
-			setBytes(z, new(big.Int).Mod(toBig(x), p).FillBytes(make([]byte, 8*n)))
-			elements = append(elements, z)
-		}
 		minusOne := slices.Clone(f.p)
 		minusOne[0]--
-		elements = append(elements, minusOne)
-		room := f.room()
+		elements := [][]uint64{f.one, f.rSquared, minusOne}
+		for _, x := range numbers(t, len(f.p)) {
+			elements = append(elements, below(f, toBig(x)))
+		}
 		for _, x := range elements {
-			want := new(big.Int).Mul(toBig(x), toBig(x))
-			want.Mul(want, inverse).Mod(want, p)
-			z := make([]uint64, n)
-			if f.square(z, x, room); toBig(z).Cmp(want) != 0 {
-				t.Fatalf("%v: square of %x = %x", g, x, z)
-			}
-			in := slices.Clone(x)
-			if f.square(in, in, room); !slices.Equal(in, z) {
-				t.Fatalf("%v: squaring in place differs", g)
-			}
-			f.enter(z, x, room)
-			if toBig(z).Cmp(new(big.Int).Mod(want.Mul(toBig(x), r), p)) != 0 {
-				t.Fatalf("%v: Montgomery form of %x = %x", g, x, z)
-			}
-			if f.leave(z, z, room); !slices.Equal(z, x) {
-				t.Fatalf("%v: %x comes back as %x", g, x, z)
-			}
 			for _, y := range elements {
-				want := new(big.Int).Mul(toBig(x), toBig(y))
-				want.Mul(want, inverse).Mod(want, p)
-				if f.mul(z, x, y, room); toBig(z).Cmp(want) != 0 {
-					t.Fatalf("%v: %x * %x = %x", g, x, y, z)
-				}
-				a, b := slices.Clone(x), slices.Clone(y)
-				f.mul(a, a, y, room)
-				f.mul(b, x, b, room)
-				if !slices.Equal(a, z) || !slices.Equal(b, z) {
-					t.Fatalf("%v: multiplying in place differs", g)
-				}
+				operated(t, f, x, y)
 			}
 		}
 	}
