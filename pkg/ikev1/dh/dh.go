@@ -41,6 +41,8 @@ var (
 	ErrUnsupportedGroup = errors.New("unsupported Diffie-Hellman group")
 	// ErrBadPublicValue means that the peer's public value has the wrong length or is no element that a key may be agreed with.
 	ErrBadPublicValue = errors.New("bad Diffie-Hellman public value")
+	// ErrDestroyed means that a key is used after [PrivateKey.Destroy].
+	ErrDestroyed = errors.New("the Diffie-Hellman secret was destroyed")
 )
 
 // agreement is one family of groups. Secrets are fixed-length big-endian octet strings.
@@ -107,6 +109,9 @@ func (k *PrivateKey) Group() Group { return k.group }
 
 // Public returns the public value as it stands in a Key Exchange payload.
 func (k *PrivateKey) Public() ([]byte, error) {
+	if k.destroyed() {
+		return nil, fmt.Errorf("computing the public value of %v: %w", k.group, ErrDestroyed)
+	}
 	public, err := groups[k.group].public(k.secret)
 	if err != nil {
 		return nil, fmt.Errorf("computing the public value of %v: %w", k.group, err)
@@ -124,6 +129,9 @@ func (k *PrivateKey) Exchange(peer []byte) (public, shared []byte, err error) {
 	if len(peer) != a.publicLen() {
 		return nil, nil, fmt.Errorf("%w: %d octets where %v has %d", ErrBadPublicValue, len(peer), k.group, a.publicLen())
 	}
+	if k.destroyed() {
+		return nil, nil, fmt.Errorf("agreeing on a key in %v: %w", k.group, ErrDestroyed)
+	}
 	public, shared, err = a.exchange(k.secret, peer)
 	if err != nil {
 		return nil, nil, fmt.Errorf("agreeing on a key in %v: %w", k.group, err)
@@ -131,9 +139,19 @@ func (k *PrivateKey) Exchange(peer []byte) (public, shared []byte, err error) {
 	return public, shared, nil
 }
 
-// Destroy overwrites the secret. The key must not be used afterwards, nor be in use. What crypto/ecdh copied of it, in
+// Destroy overwrites the secret. The key must not be in use; afterwards it fails with [ErrDestroyed]. What crypto/ecdh copied of it, in
 // the ECP groups, is left to the garbage collector.
 func (k *PrivateKey) Destroy() { clear(k.secret) }
+
+// destroyed reports whether nothing is left of the secret, which is never 0 before. As an exponent, 0 would make 1 of every peer's value:
+// a shared secret that everybody knows.
+func (k *PrivateKey) destroyed() bool {
+	var all byte
+	for _, b := range k.secret {
+		all |= b
+	}
+	return all == 0
+}
 
 // String hides the secret from logs.
 func (k *PrivateKey) String() string { return "dh.PrivateKey(" + k.group.String() + ", hidden)" }

@@ -109,6 +109,30 @@ func TestSecretsStayHidden(t *testing.T) {
 	}
 }
 
+func TestDestroyedKeysComputeNothing(t *testing.T) {
+	for _, g := range all {
+		peer, err := GenerateKey(g, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		value, err := peer.Public()
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := GenerateKey(g, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.Destroy()
+		if public, err := k.Public(); !errors.Is(err, ErrDestroyed) || public != nil {
+			t.Errorf("%v: public value %x, %v", g, public, err)
+		}
+		if public, shared, err := k.Exchange(value); !errors.Is(err, ErrDestroyed) || public != nil || shared != nil {
+			t.Errorf("%v: public value %x, shared secret %x, %v", g, public, shared, err)
+		}
+	}
+}
+
 // BenchmarkPublic is g^x.
 func BenchmarkPublic(b *testing.B) {
 	for _, g := range all {

@@ -88,7 +88,7 @@ func TestAgainstBig(t *testing.T) {
 				x := new(big.Int).SetBytes(e)
 				y := peers[i%len(peers)]
 				peer := y.FillBytes(make([]byte, g.PublicLen()))
-				public, shared, err := (&PrivateKey{group: g, secret: e}).Exchange(peer)
+				public, shared, err := m.exchange(e, peer)
 				if err != nil {
 					t.Fatalf("exponent %x, peer %v: %v", e, y, err)
 				}
