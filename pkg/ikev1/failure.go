@@ -94,6 +94,11 @@ func (e *Engine) failWaiting(sa *isakmpSA) {
 	e.failHandshake(sa, DropTimeout, cause, facts)
 }
 
+// verificationLate is why a handshake ends while a signature is still being checked: nothing else takes so long.
+func verificationLate(sa *isakmpSA) (Cause, Facts) {
+	return CauseRevocationUnknown, Facts{Identity: sa.handshake.proof.name, Detail: "no answer came within the time of the handshake"}
+}
+
 // signatureCauses are the causes of a signature that is not accepted.
 var signatureCauses = map[pki.Cause]Cause{
 	pki.Expired: CauseCertificateExpired, pki.NotYetValid: CauseCertificateFuture, pki.Untrusted: CauseUntrusted,

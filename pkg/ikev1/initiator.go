@@ -74,6 +74,8 @@ func (e *Engine) callAgain(sa *isakmpSA) {
 		cause, facts.Detail = CausePeerRefuses, r.refusal.String()
 	case sa.state == awaitMessage6:
 		cause = CauseMessage6Lost
+	case sa.state == awaitVerification:
+		cause, facts = verificationLate(sa)
 	}
 	e.failHandshake(sa, DropTimeout, cause, facts)
 }

@@ -29,6 +29,8 @@ type pair struct {
 	work   time.Duration // the longest time of an action
 	faults float64       // the chance that one fails
 
+	slow func(*end, ikev1.Action) time.Duration // how long an action takes beyond that
+
 	watch func(ikev1.Datagram)    // sees each datagram that is sent
 	learn func(*end, ikev1.Event) // sees each event
 
@@ -167,7 +169,11 @@ func (e *end) act(a ikev1.Action) {
 		result = e.perform(a)
 	}
 	engine := e.engine
-	e.after(e.upTo(e.work), func() {
+	took := e.upTo(e.work)
+	if e.slow != nil {
+		took += e.slow(e, a)
+	}
+	e.after(took, func() {
 		if e.engine == engine {
 			e.absorb(engine.Complete(e.now, a.ActionID(), result))
 		}

@@ -182,6 +182,11 @@ func (sa *isakmpSA) expire(e *Engine) {
 			e.failWaiting(sa)
 			return
 		}
+		if sa.state == awaitVerification {
+			cause, facts := verificationLate(sa)
+			e.failHandshake(sa, DropTimeout, cause, facts)
+			return
+		}
 		e.dropSA(sa, "handshake timed out")
 	case !e.now.Before(sa.expires) && sa.retired:
 		e.deleteSA(sa, "replaced by a newer one")

@@ -173,6 +173,31 @@ func TestRefusedCertificates(t *testing.T) {
 	}
 }
 
+// TestLateVerification: nobody says in time whether a certificate is revoked; the operator is told, and what is said too late is ignored.
+func TestLateVerification(t *testing.T) {
+	for name, late := range map[string]int{"called": 1, "caller": 0} {
+		t.Run(name, func(t *testing.T) {
+			p := certified(t, pki.ECDSA256, nil)
+			c := p.ends[0].connection()
+			c.Method = pki.ECDSA256
+			p.slow = func(e *end, a ikev1.Action) time.Duration {
+				if _, verifies := a.(ikev1.VerifyPeer); verifies && e == p.ends[late] {
+					return 2 * time.Minute
+				}
+				return 0
+			}
+			p.ends[0].connect(c)
+			p.run(5 * time.Minute)
+			if !has(p.ends[late], func(e ikev1.Phase1Failed) bool {
+				return e.Code == ikev1.CauseRevocationUnknown && e.Identity != "" && e.Hint != ""
+			}) {
+				t.Errorf("the operator is not told: %s", p.ends[late].describe())
+			}
+			p.over()
+		})
+	}
+}
+
 // TestStrangersCertificate: an authority that is not trusted vouches for nobody.
 func TestStrangersCertificate(t *testing.T) {
 	ours := certify(t, nil, "ours", signer(t, pki.ECDSA256), asAuthority)
