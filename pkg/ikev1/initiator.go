@@ -118,6 +118,11 @@ func (e *Engine) mainMode2(sa *isakmpSA, d Datagram, h wire.Header) {
 	// Peers encode anew what they choose, so it is compared by what it means.
 	chosen := readPhase1(answer.Proposals[0], answer.Proposals[0].Transforms[0])
 	name := cookies{h.InitiatorCookie, h.ResponderCookie}
+	// A responder that mirrors us would make HASH_R the same as HASH_I, which we are going to send.
+	if h.ResponderCookie == h.InitiatorCookie {
+		e.drop(d, DropMalformed)
+		return
+	}
 	if !sa.connection.offers1(chosen) || e.sas[name] != nil {
 		e.drop(d, DropNoProposal)
 		return
@@ -173,6 +178,10 @@ func (e *Engine) mainMode4(sa *isakmpSA, d Datagram, h wire.Header) {
 		return
 	}
 	hs := sa.handshake
+	if bytes.Equal(ke, hs.initiatorKE) || bytes.Equal(nonce, hs.initiatorNonce) { // a mirror, see mainMode2
+		e.drop(d, DropMalformed)
+		return
+	}
 	hs.responderKE, hs.responderNonce = bytes.Clone(ke), bytes.Clone(nonce)
 	if sa.peer.natT {
 		e.learnNAT(sa, p)
