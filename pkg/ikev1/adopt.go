@@ -24,7 +24,7 @@ func (e *Engine) admitClient(sa *isakmpSA, key clientKey) bool {
 
 // adopt gives an SA that has just been authenticated to its client, which may be a new one.
 func (e *Engine) adopt(sa *isakmpSA, p *proof) {
-	key := p.client()
+	key := sa.clientKey(p)
 	c := e.byKey[key]
 	rekey := c != nil
 	if !rekey {

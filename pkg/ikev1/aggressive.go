@@ -187,7 +187,7 @@ func (e *Engine) aggressive3(sa *isakmpSA, d Datagram, h wire.Header) {
 	p.request, p.iv = sha256.Sum256(d.Payload), iv
 	// HASH_I covers no notification: in the clear it might be anybody's.
 	p.initialContact = h.Flags&wire.FlagEncryption != 0 && hasInitialContact(list)
-	if !e.admitClient(sa, p.client()) {
+	if !e.admitClient(sa, sa.clientKey(p)) {
 		return
 	}
 	e.float(sa, p.from, list)

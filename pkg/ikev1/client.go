@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 )
 
 // clientKey is what makes a client the same one as before.
@@ -13,6 +15,29 @@ type clientKey struct {
 	local    netip.Addr
 	remote   netip.AddrPort
 	identity string // body of the ID payload
+	by       authentication
+}
+
+// authentication is what stands behind an identity. Who knows the key that all have may call himself what he likes, but must not get at
+// what belongs to a member of a group, or to the owner of a certificate, by the same name.
+type authentication uint8
+
+const (
+	byKey authentication = iota
+	byGroup
+	byCertificate
+)
+
+// clientKey returns the key of the client that has sent a proof in sa.
+func (sa *isakmpSA) clientKey(p *proof) clientKey {
+	key := clientKey{local: p.from.Local.Addr(), remote: p.from.Remote, identity: string(p.identity)}
+	switch {
+	case sa.aggressive:
+		key.by = byGroup
+	case sa.method != pki.PSK:
+		key.by = byCertificate
+	}
+	return key
 }
 
 // client is one IPsec client.
@@ -142,7 +167,8 @@ func (e *Engine) relocate(c *client, d Datagram) {
 	if d.Remote == c.key.remote && d.Local == c.local || c.encapsulated && !d.Encapsulated {
 		return
 	}
-	key := clientKey{local: c.key.local, remote: d.Remote, identity: c.key.identity}
+	key := c.key
+	key.remote = d.Remote
 	if other := e.byKey[key]; other != nil && other != c {
 		return
 	}

@@ -12,6 +12,7 @@ const (
 	maxOffer        = 4096  // octets of the SA payload of message 1, which has to be kept for HASH_I
 	maxBadMessage5  = 16    // attempts to authenticate a handshake
 	maxCertificates = 8     // of one message
+	maxIdentity     = 2048  // octets of an ID payload, which is kept as long as the client; DNs are the longest
 	maxNotifies     = 20    // notifications of one message, as many deletes
 	maxUsedIDs      = 256   // message IDs of the peer that are remembered against replay, as many of ours
 	answersPerSec   = 10    // error notifications and failure events of peers that are not authenticated, and of all that are

@@ -33,11 +33,6 @@ type proof struct {
 	iv []byte // of the next message
 }
 
-// client returns the key of the client that this peer is.
-func (p *proof) client() clientKey {
-	return clientKey{local: p.from.Local.Addr(), remote: p.from.Remote, identity: string(p.identity)}
-}
-
 // openProof decrypts a message that has to authenticate its sender. false: it cannot be read, as is usual if the keys differ.
 func (sa *isakmpSA) openProof(d Datagram, h wire.Header) (*proof, bool) {
 	body := d.Payload[wire.HeaderLen:]
@@ -60,7 +55,7 @@ func (sa *isakmpSA) openProof(d Datagram, h wire.Header) (*proof, bool) {
 	identity, haveID := list.only(wire.PayloadID)
 	evidence, haveEvidence := list.only(kind)
 	certificates, ok := readCertificates(list)
-	if !haveID || !haveEvidence || !ok {
+	if !haveID || len(identity) > maxIdentity || !haveEvidence || !ok {
 		return nil, false
 	}
 	p := &proof{

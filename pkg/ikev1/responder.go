@@ -206,7 +206,7 @@ func (e *Engine) badProof(sa *isakmpSA, d Datagram, identity string) {
 // sendMessage6 answers a message 5 that was authentic with our identity and evidence of it: the client is established.
 func (e *Engine) sendMessage6(sa *isakmpSA, evidence ...wire.Payload) {
 	p := sa.handshake.proof
-	if !e.admitClient(sa, p.client()) {
+	if !e.admitClient(sa, sa.clientKey(p)) {
 		return
 	}
 	ours := e.identity(sa)
