@@ -156,46 +156,63 @@ func BenchmarkPublic(b *testing.B) {
 // BenchmarkExchange is g^x and g^xy: what one side of a handshake costs.
 func BenchmarkExchange(b *testing.B) {
 	for _, g := range all {
-		b.Run(g.String(), func(b *testing.B) {
-			k, err := GenerateKey(g, rand.Reader)
-			if err != nil {
-				b.Fatal(err)
-			}
-			peer, err := k.Public()
-			if err != nil {
-				b.Fatal(err)
-			}
-			for b.Loop() {
-				if _, _, err := k.Exchange(peer); err != nil {
-					b.Fatal(err)
+		k, err := GenerateKey(g, rand.Reader)
+		if err != nil {
+			b.Fatal(err)
+		}
+		peer, err := k.Public()
+		if err != nil {
+			b.Fatal(err)
+		}
+		measure := func(name string) {
+			b.Run(name, func(b *testing.B) {
+				for b.Loop() {
+					if _, _, err := k.Exchange(peer); err != nil {
+						b.Fatal(err)
+					}
 				}
-			}
-		})
+			})
+		}
+		if _, ok := groups[g].(*modp); !ok {
+			measure(g.String())
+			continue
+		}
+		eachWay(func(way string) { measure(g.String() + "/" + way) })
 	}
 }
 
-// BenchmarkBaseline is g^x alone with what the groups could be made of instead: bigmod, which is constant-time, and math/big.
+// BenchmarkBaseline is BenchmarkExchange with what the groups could be made of instead: bigmod, which is constant-time, and math/big.
 func BenchmarkBaseline(b *testing.B) {
 	for _, g := range modpGroups {
 		k, err := GenerateKey(g, rand.Reader)
 		if err != nil {
 			b.Fatal(err)
 		}
-		p := toBig(groups[g].(*modp).field().p)
+		peer, err := k.Public()
+		if err != nil {
+			b.Fatal(err)
+		}
+		p, two := toBig(groups[g].(*modp).field().p), big.NewInt(2)
 		m, err := bigmod.NewModulus(p.Bytes())
 		if err != nil {
 			b.Fatal(err)
 		}
-		b.Run("bigmod/"+g.String(), func(b *testing.B) {
-			base := bigmod.NewNat().SetUint(2).ExpandFor(m)
+		b.Run(g.String()+"/bigmod", func(b *testing.B) {
+			generator := bigmod.NewNat().SetUint(2).ExpandFor(m)
 			for b.Loop() {
-				bigmod.NewNat().Exp(base, k.secret, m).Bytes(m)
+				y, err := bigmod.NewNat().SetBytes(peer, m)
+				if err != nil {
+					b.Fatal(err)
+				}
+				bigmod.NewNat().Exp(generator, k.secret, m).Bytes(m)
+				bigmod.NewNat().Exp(y, k.secret, m).Bytes(m)
 			}
 		})
-		b.Run("big/"+g.String(), func(b *testing.B) {
-			x, two := new(big.Int).SetBytes(k.secret), big.NewInt(2)
+		b.Run(g.String()+"/big", func(b *testing.B) {
+			x := new(big.Int).SetBytes(k.secret)
 			for b.Loop() {
 				new(big.Int).Exp(two, x, p).Bytes()
+				new(big.Int).Exp(new(big.Int).SetBytes(peer), x, p).Bytes()
 			}
 		})
 	}

@@ -69,9 +69,9 @@ func mixedUp(z, x, y []uint64) {
 	}
 }
 
-// TestRowsThatDoNotSuit proves that rows of other lengths than the assembly's are left to Go.
+// TestRowsThatDoNotSuit proves that rows of other lengths than the assembly's, and no rows at all, are left to Go.
 func TestRowsThatDoNotSuit(t *testing.T) {
-	for _, n := range []int{0, 4, 12, 20} {
+	for _, n := range []int{0, 4, 8, 12, 20} {
 		for rows := range 3 {
 			z := slices.Repeat([]uint64{^uint64(0)}, n+rows+2)
 			want := slices.Clone(z)
