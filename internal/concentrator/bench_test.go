@@ -50,6 +50,7 @@ type bench struct {
 	served chan error
 	ended  bool
 	panics uint64 // that the test provokes
+	onPSK  func() // when the engine asks for the key
 }
 
 // play runs a daemon in a bubble and a test with it. When the test is over the daemon is stopped, and must leave nothing.
@@ -79,7 +80,12 @@ func newBench(t *testing.T, seed uint64, adjust ...func(*bench, *Options)) *benc
 	b.m.block = opt.Block
 	var key [32]byte
 	binary.BigEndian.PutUint64(key[:], seed)
-	ike, err := ikev1.New(ikev1.Config{PSK: func(netip.Addr, netip.Addr) []byte { return []byte(testPSK) }}, rand.NewChaCha8(key))
+	ike, err := ikev1.New(ikev1.Config{PSK: func(netip.Addr, netip.Addr) []byte {
+		if b.onPSK != nil {
+			b.onPSK()
+		}
+		return []byte(testPSK)
+	}}, rand.NewChaCha8(key))
 	if err != nil {
 		t.Fatal(err)
 	}

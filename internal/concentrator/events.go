@@ -164,6 +164,8 @@ func (c *Concentrator) recordIKE(event ikev1.Event) {
 		ev := c.ofPeer(eventClientGone, e.Client, e.Remote)
 		ev.Text = e.Reason
 		c.record("client gone", ev, zap.String("reason", e.Reason))
+	case ikev1.Panicked:
+		c.Log.Error("recovered from a panic; please report it", zap.Stringer("peer", e.Remote), zap.String("panic", e.What), zap.String("stack", e.Stack))
 	case ikev1.Dropped:
 		c.Log.Debug("IKE message dropped", zap.Stringer("peer", e.Remote), zap.String("reason", string(e.Reason)))
 	}

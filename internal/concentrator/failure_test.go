@@ -96,6 +96,23 @@ func TestPanic(t *testing.T) {
 	})
 }
 
+// A panic in the IKE engine costs a handshake. The client tries again, and its neighbour notices nothing.
+func TestPanicInIKE(t *testing.T) {
+	play(t, 48, func(t *testing.T, b *bench) {
+		neighbour := b.connected(1)
+		b.on(func() { b.onPSK = func() { b.onPSK = nil; panic("in a test") } })
+		s := b.station(2)
+		s.dial()
+		b.until("the engine has met the panic", func() bool { return b.c.counters.panics == 1 })
+		s.vanish()
+		b.connected(3)
+		b.panics = 1
+		if !neighbour.up(1) || b.logs.FilterMessageSnippet("panic").Len() != 1 {
+			t.Errorf("log %v", b.words())
+		}
+	})
+}
+
 // A panic in an operation off the loop fails the operation, not the daemon.
 func TestPanicInOperation(t *testing.T) {
 	for _, operation := range []string{"connect", "create tunnel", "open session", "start pppd"} {

@@ -127,6 +127,8 @@ func (c *Concentrator) onIKEEvent(now time.Time, event ikev1.Event) {
 		if negotiationFailures[e.Reason] {
 			c.counters.ikeFailed++
 		}
+	case ikev1.Panicked:
+		c.counters.panics++
 	case ikev1.Phase1Established:
 		c.counters.phase1++
 	case ikev1.ChildEstablished:

@@ -71,6 +71,7 @@ func (e *Engine) newClient(key clientKey, identity string) *client {
 	c := &client{id: e.lastClient, key: key, identity: identity, established: e.now}
 	c.keepalive.owner = c
 	c.wait.owner, c.wait.client = &c.wait, c
+	e.suspects.client = c
 	e.clients[c.id] = c
 	e.byKey[key] = c
 	e.countClient(key, 1)

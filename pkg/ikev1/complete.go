@@ -3,6 +3,7 @@ package ikev1
 import (
 	"cmp"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
@@ -35,8 +36,8 @@ var errResult = errors.New("the action was completed with a result of the wrong 
 // act puts an action into the output; build gets its ID.
 func (e *Engine) act(p pendingAction, build func(ActionID) Action) {
 	e.lastAction++
-	e.pending[e.lastAction] = p
 	e.out.Actions = append(e.out.Actions, build(e.lastAction))
+	e.pending[e.lastAction] = p
 }
 
 // Complete takes the result of an action that an earlier Output asked for. An unknown id is ignored.
@@ -47,6 +48,13 @@ func (e *Engine) Complete(now time.Time, id ActionID, result Result) Output {
 		return Output{}
 	}
 	delete(e.pending, id)
+	e.suspects = p.suspects()
+	e.guarded(p.remote(), func() { e.complete(p, result) })
+	return e.take()
+}
+
+// complete takes the result of an action.
+func (e *Engine) complete(p pendingAction, result Result) {
 	failed := simpleError(result)
 	switch p.kind {
 	case pendingMainModeDH, pendingQuickModeDH:
@@ -79,7 +87,31 @@ func (e *Engine) Complete(now time.Time, id ActionID, result Result) Output {
 	case pendingRemoval:
 		// Nothing waits for it; the owner knows best what to do about a failure.
 	}
-	return e.take()
+}
+
+// suspects returns what is spoiled when something panics in complete.
+func (p pendingAction) suspects() suspects {
+	s := suspects{quick: p.quick}
+	if p.sa != nil {
+		s.sas = []*isakmpSA{p.sa}
+	}
+	if p.child != nil {
+		s.client = p.child.client
+	}
+	return s
+}
+
+// remote returns whom the action was for, the zero value if nobody waits for it.
+func (p pendingAction) remote() netip.AddrPort {
+	switch {
+	case p.sa != nil:
+		return p.sa.remote
+	case p.quick != nil:
+		return p.quick.sa.remote
+	case p.child != nil:
+		return p.child.remote
+	}
+	return netip.AddrPort{}
 }
 
 // simpleError returns the error of a SimpleResult.

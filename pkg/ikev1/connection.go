@@ -61,22 +61,32 @@ type connection struct {
 }
 
 // Connect calls a peer. What becomes of it comes as events: [Phase1Established] and [Phase1Failed] with this ID, then the same as
-// for clients that call us. When the client is gone, or the first Main Mode has failed, the connection is over. The error says which
-// part of c cannot be used.
+// for clients that call us. When the client is gone, or the first Main Mode has failed, the connection is over. One that
+// reaches the client of another takes its place, and the other is over. The error says which part of c cannot be used.
 func (e *Engine) Connect(now time.Time, c Connection) (ConnectionID, Output, error) {
 	e.now = now
+	id, err := ConnectionID(0), errPanic
+	e.guarded(c.Remote, func() { id, err = e.connect(c) })
+	if err != nil {
+		return 0, e.take(), fmt.Errorf("ikev1: connecting to %s: %w", c.Remote, err)
+	}
+	return id, e.take(), nil
+}
+
+var errPanic = errors.New("a defect of this program, please report it")
+
+func (e *Engine) connect(c Connection) (ConnectionID, error) {
 	c, err := e.connectionDefaults(c)
 	if err != nil {
-		return 0, Output{}, fmt.Errorf("ikev1: connecting to %s: %w", c.Remote, err)
+		return 0, err
 	}
 	e.lastConnection++
 	conn := &connection{Connection: c, id: e.lastConnection}
-	e.connections[conn.id] = conn
 	if err := e.mainMode(conn, c.Local, c.Remote, false); err != nil {
-		delete(e.connections, conn.id)
-		return 0, e.take(), fmt.Errorf("ikev1: connecting to %s: %w", c.Remote, err)
+		return 0, err
 	}
-	return conn.id, e.take(), nil
+	e.connections[conn.id] = conn
+	return conn.id, nil
 }
 
 // Disconnect ends a connection, and tells the peer. An unknown id is no error.
@@ -90,7 +100,7 @@ func (e *Engine) Disconnect(now time.Time, id ConnectionID, reason string) Outpu
 		e.dropSA(conn.calling, reason)
 	}
 	if conn.client != nil {
-		e.closeClient(conn.client, reason, true)
+		e.closeGuarded(conn.client, reason)
 	}
 	delete(e.connections, id)
 	return e.take()

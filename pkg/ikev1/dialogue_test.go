@@ -97,6 +97,9 @@ func (w *world) note(out ikev1.Output) []ikev1.Action {
 	}
 	w.sent = append(w.sent, out.Send...)
 	w.events = append(w.events, out.Events...)
+	if wrong := ikev1.Inconsistencies(w.engine); len(wrong) > 0 {
+		w.t.Fatalf("at %v: %v", w.now.Sub(start), wrong)
+	}
 	for _, a := range out.Actions {
 		if a.ActionID() == 0 || w.seen[a.ActionID()] {
 			w.t.Fatalf("action id %d is zero or was used before: %T", a.ActionID(), a)

@@ -27,6 +27,7 @@ type deadPeerDetection struct {
 
 // heard notes that an authenticated message arrived: the peer lives, and is where it came from.
 func (e *Engine) heard(sa *isakmpSA, d Datagram) {
+	e.suspects.client = sa.client
 	sa.dpd.heard = e.now
 	sa.dpd.asked = time.Time{}
 	e.move(sa, d)

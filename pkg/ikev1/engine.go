@@ -47,6 +47,10 @@ type Engine struct {
 	strangers fragmentPool // of SAs that are not authenticated
 	known     fragmentPool // of those that are
 
+	// suspects are those of the call that is being served; silent says that they are being given up.
+	suspects suspects
+	silent   bool
+
 	// refusing says that no handshake may begin, stopped that nothing else may either.
 	refusing, stopped bool
 
@@ -107,7 +111,7 @@ func New(cfg Config, rand io.Reader) (*Engine, error) {
 // Handle takes a message that arrived at now.
 func (e *Engine) Handle(now time.Time, d Datagram) Output {
 	e.now = now
-	e.receive(d)
+	e.guarded(d.Remote, func() { e.receive(d) })
 	return e.take()
 }
 
@@ -119,7 +123,7 @@ func (e *Engine) Advance(now time.Time) Output {
 		if t == nil {
 			return e.take()
 		}
-		t.owner.expire(e)
+		e.expireGuarded(t.owner)
 	}
 }
 
@@ -130,7 +134,7 @@ func (e *Engine) Next() time.Time { return e.timers.next() }
 func (e *Engine) CloseClient(now time.Time, id ClientID, reason string) Output {
 	e.now = now
 	if c := e.clients[id]; c != nil {
-		e.closeClient(c, reason, true)
+		e.closeGuarded(c, reason)
 	}
 	return e.take()
 }
@@ -145,7 +149,7 @@ func (e *Engine) Shutdown(now time.Time) Output {
 	e.now = now
 	e.refusing, e.stopped = true, true
 	for _, id := range slices.Sorted(maps.Keys(e.clients)) {
-		e.closeClient(e.clients[id], "the server shuts down", true)
+		e.closeGuarded(e.clients[id], "the server shuts down")
 	}
 	for _, sa := range slices.SortedFunc(maps.Values(e.sas), func(a, b *isakmpSA) int { return cmp.Compare(a.serial, b.serial) }) {
 		e.dropSA(sa, "the server shuts down")

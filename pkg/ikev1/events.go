@@ -149,6 +149,7 @@ const (
 	DropExchangeLimit     DropReason = "exchange_limit"       // too many Quick Modes at a time
 	DropSequence          DropReason = "sequence"             // a DPD message with a sequence number from the past, or not ours
 	DropShuttingDown      DropReason = "shutting_down"        // the server is about to end
+	DropPanic             DropReason = "panic"                // a defect of this program, see [Panicked]
 	DropInternal          DropReason = "internal"             // the source of randomness failed
 )
 

@@ -15,12 +15,15 @@ func (e *Engine) Expired(now time.Time, id ClientID, childID ChildID, hard bool)
 		return e.take()
 	}
 	if i := slices.IndexFunc(c.children, func(ch *child) bool { return ch.id == childID }); i >= 0 {
-		switch ch := c.children[i]; {
-		case hard:
-			e.childExpired(ch)
-		case ch.initiator && ch.state == childEstablished && !ch.retired:
-			e.rekeyChild(ch)
-		}
+		e.suspects.client = c
+		e.guarded(c.key.remote, func() {
+			switch ch := c.children[i]; {
+			case hard:
+				e.childExpired(ch)
+			case ch.initiator && ch.state == childEstablished && !ch.retired:
+				e.rekeyChild(ch)
+			}
+		})
 	}
 	return e.take()
 }

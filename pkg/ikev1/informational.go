@@ -202,6 +202,9 @@ func (e *Engine) deleteSA(sa *isakmpSA, reason string) {
 
 // inform sends payloads in an Informational exchange of ours.
 func (e *Engine) inform(sa *isakmpSA, content ...wire.Payload) {
+	if e.silent {
+		return
+	}
 	id, err := e.newMessageID(sa)
 	if err != nil {
 		return // nothing that depends on an Informational message is lost for good

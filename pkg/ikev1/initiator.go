@@ -44,6 +44,7 @@ func (e *Engine) mainMode(conn *connection, local, remote netip.AddrPort, encaps
 		offer: offer.AppendBody(nil), handshake: &handshake{request: &request{deadline: e.now.Add(e.cfg.HalfOpenTimeout)}},
 	}
 	sa.timer.owner = sa
+	e.suspects.sas = append(e.suspects.sas, sa)
 	e.sas[name] = sa
 	conn.calling = sa
 	e.call(sa, wire.Message(sa.header(), offer, wire.VendorID(vendorNATT), wire.VendorID(vendorDPD), wire.VendorID(vendorFragmentation)))

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -44,7 +45,8 @@ type end struct {
 	name   string
 	engine *ikev1.Engine
 	config ikev1.Config
-	born   int // engines that this end has had
+	source func(io.Reader) io.Reader // stands before the engine's randomness, nil for nothing
+	born   int                       // engines that this end has had
 	addr   netip.Addr
 	nat    *nat // in front of it, nil for none
 	deaf   bool // nothing comes through, in either direction
@@ -106,7 +108,11 @@ func (e *end) begin(seed uint64) {
 	var key [32]byte
 	binary.BigEndian.PutUint64(key[:], seed)
 	key[8], key[9] = e.name[0], byte(e.born)
-	engine, err := ikev1.New(e.config, rand.NewChaCha8(key))
+	var source io.Reader = rand.NewChaCha8(key)
+	if e.source != nil {
+		source = e.source(source)
+	}
+	engine, err := ikev1.New(e.config, source)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -156,6 +162,9 @@ func (e *end) absorb(out ikev1.Output) {
 		e.transmit(d)
 	}
 	e.events = append(e.events, out.Events...)
+	if wrong := ikev1.Inconsistencies(e.engine); len(wrong) > 0 {
+		e.t.Fatalf("%s at %v: %v", e.name, e.now.Sub(start), wrong)
+	}
 	if e.learn != nil {
 		for _, ev := range out.Events {
 			e.learn(e, ev)

@@ -146,6 +146,7 @@ func (e *Engine) quickMode2(q *quickMode, d Datagram, h wire.Header) {
 		e.drop(d, DropHash)
 		return
 	}
+	e.suspects.quick = q
 	e.heard(sa, d)
 	body, haveAnswer := m.only(wire.PayloadSA)
 	nonceBody, haveNonce := m.only(wire.PayloadNonce)
@@ -214,7 +215,10 @@ func (e *Engine) sendQuick3(q *quickMode) {
 	q.state = quickDone
 	q.deadline = e.now.Add(e.cfg.HalfOpenTimeout)
 	e.timers.set(&q.timer, q.deadline)
-	ch.replaces, q.replaces = q.replaces, nil
+	if q.replaces != nil && q.replaces.state != childDead {
+		ch.replaces = q.replaces
+	}
+	q.replaces = nil
 	e.agree(ch)
 	e.switchLater(ch)
 }

@@ -120,6 +120,7 @@ func (e *Engine) quickMode3(q *quickMode, d Datagram, h wire.Header) {
 		e.drop(d, DropHash)
 		return
 	}
+	e.suspects.quick = q
 	e.heard(sa, d)
 	e.endQuickMode(q)
 	e.agree(q.child)

@@ -27,12 +27,15 @@ func (e *Engine) rekeyTime(lifetime time.Duration) time.Time {
 // nobody has to call it. An unknown client, or one without an ISAKMP SA or a child, is no error.
 func (e *Engine) Rekey(now time.Time, id ClientID) Output {
 	e.now = now
-	if c := e.clients[id]; c != nil {
-		for i := len(c.children) - 1; i >= 0; i-- {
-			if c.children[i].state == childEstablished {
-				e.rekeyChild(c.children[i])
-				break
-			}
+	c := e.clients[id]
+	if c == nil {
+		return e.take()
+	}
+	for _, ch := range slices.Backward(c.children) {
+		if ch.state == childEstablished {
+			e.suspects.client = c
+			e.guarded(c.key.remote, func() { e.rekeyChild(ch) })
+			break
 		}
 	}
 	return e.take()

@@ -110,6 +110,7 @@ func (e *Engine) newSA(d Datagram, initiator wire.Cookie) (*isakmpSA, error) {
 		initiation: initiationOf(d, initiator),
 	}
 	sa.timer.owner = sa
+	e.suspects.sas = append(e.suspects.sas, sa)
 	e.sas[name] = sa
 	e.initiated[sa.initiation] = sa
 	e.halfOpen.add(sa)
@@ -127,6 +128,9 @@ func (e *Engine) find(d Datagram, h wire.Header) *isakmpSA {
 	if sa == nil || sa.local.Addr() != d.Local.Addr() || sa.remote.Addr() != d.Remote.Addr() {
 		return nil
 	}
+	if sa.state != established {
+		e.suspects.sas = append(e.suspects.sas, sa)
+	}
 	return sa
 }
 
@@ -141,6 +145,13 @@ func (e *Engine) dropSA(sa *isakmpSA, reason string) {
 		sa.handshake.destroy()
 	}
 	sa.state = dead
+	e.suspects.sas = append(e.suspects.sas, sa)
+	e.clearSA(sa, reason)
+	e.suspects.sas = e.suspects.sas[:len(e.suspects.sas)-1]
+}
+
+// clearSA removes what there is of an SA that is dead.
+func (e *Engine) clearSA(sa *isakmpSA, reason string) {
 	e.timers.set(&sa.timer, time.Time{})
 	e.halfOpen.remove(sa)
 	delete(e.sas, sa.name)
