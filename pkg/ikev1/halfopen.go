@@ -41,7 +41,7 @@ type halfOpenStage uint8
 const (
 	notHalfOpen halfOpenStage = iota
 	unproved                  // waits for message 3: its source address may be spoofed
-	computing                 // sent message 3, which is being worked on
+	computing                 // sent message 3, or 5 with a signature, which is being worked on
 	waiting                   // waits for message 5
 )
 
@@ -173,6 +173,16 @@ func (t *halfOpenTable) wait(sa *isakmpSA) {
 	}
 }
 
+// verify notes that sa has sent a signature. It does not give way any more: the work would go on, and another one be begun beside it.
+func (t *halfOpenTable) verify(sa *isakmpSA) {
+	if sa.halfOpen.stage == waiting {
+		sa.halfOpen.stage = computing
+		o := sa.halfOpen.network
+		o.crowd.waiting.remove(sa, inNetwork)
+		t.grow(o.crowd, -1)
+	}
+}
+
 // remove stops counting sa.
 func (t *halfOpenTable) remove(sa *isakmpSA) {
 	entry := &sa.halfOpen
@@ -180,10 +190,7 @@ func (t *halfOpenTable) remove(sa *isakmpSA) {
 		return
 	}
 	t.prove(sa)
-	if entry.stage == waiting {
-		entry.network.crowd.waiting.remove(sa, inNetwork)
-		t.grow(entry.network.crowd, -1)
-	}
+	t.verify(sa) // what it waits for is over
 	t.total--
 	t.proved--
 	t.leave(entry.host)

@@ -150,6 +150,7 @@ func (e *Engine) certificateRequests(sa *isakmpSA) []wire.Payload {
 // verify asks whether a signature is that of the peer that the certificates name.
 func (e *Engine) verify(sa *isakmpSA, p *proof) {
 	sa.state = awaitVerification
+	e.halfOpen.verify(sa)
 	claim := pki.Claim{
 		Now: e.now, Method: sa.method, Chain: p.certificates, IdentityType: uint8(p.id.Kind), Identity: p.id.Data,
 		Hash: sa.proofHash(!sa.initiator, p.identity), Signature: p.evidence,

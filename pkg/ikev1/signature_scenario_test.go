@@ -198,6 +198,43 @@ func TestLateVerification(t *testing.T) {
 	}
 }
 
+// TestVerificationsAreBounded: a handshake whose certificate is being checked keeps its place, so that there are never more checks under way
+// than places, however many come.
+func TestVerificationsAreBounded(t *testing.T) {
+	root := certify(t, nil, "root", signer(t, pki.ECDSA256), asAuthority)
+	caller, called := certify(t, root, "caller", signer(t, pki.ECDSA256), nil), certify(t, root, "called", signer(t, pki.ECDSA256), nil)
+	const places, callers = 3, 5
+	p := newPairOf(t, 12,
+		[]func(*ikev1.Config){trusting(t, root), identify(t, caller)},
+		[]func(*ikev1.Config){trusting(t, root), identify(t, called), func(c *ikev1.Config) { c.HalfOpenMax = places }})
+	left, right := p.ends[0], p.ends[1]
+	checks := 0
+	p.slow = func(e *end, a ikev1.Action) time.Duration {
+		if _, verifies := a.(ikev1.VerifyPeer); !verifies || e != right {
+			return 0
+		}
+		if checks++; checks > places {
+			t.Errorf("%d checks are under way", checks)
+		}
+		p.after(4*time.Second-1, func() { checks-- })
+		return 4 * time.Second
+	}
+	for range callers {
+		c := left.connection()
+		c.Method = pki.ECDSA256
+		left.connect(c)
+		p.run(time.Second)
+	}
+	p.run(30 * time.Second)
+	established := 0
+	for _, e := range right.events {
+		if _, ok := e.(ikev1.Phase1Established); ok {
+			established++
+		}
+	}
+	want(t, established, callers, "all come through")
+}
+
 // TestStrangersCertificate: an authority that is not trusted vouches for nobody.
 func TestStrangersCertificate(t *testing.T) {
 	ours := certify(t, nil, "ours", signer(t, pki.ECDSA256), asAuthority)
