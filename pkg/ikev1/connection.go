@@ -24,6 +24,10 @@ type Connection struct {
 	// Method is how both sides authenticate, by default with the pre-shared key that [Config.PSK] has for the addresses.
 	Method pki.Method
 
+	// Allow says whose certificate counts as that of this peer, beside the rules of [Config.Trust]: one has to fit. Without it, whoever
+	// has a certificate that the trust allows, a client for example, and is in the way passes for the peer.
+	Allow []pki.Rule
+
 	// Phase1 and Phase2 are what is offered, most wanted first. nil: the beginnings of the lists of [Config].
 	Phase1 []Phase1Proposal
 	Phase2 []Phase2Proposal

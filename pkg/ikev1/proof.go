@@ -155,6 +155,9 @@ func (e *Engine) verify(sa *isakmpSA, p *proof) {
 		Now: e.now, Method: sa.method, Chain: p.certificates, IdentityType: uint8(p.id.Kind), Identity: p.id.Data,
 		Hash: sa.proofHash(!sa.initiator, p.identity), Signature: p.evidence,
 	}
+	if sa.connection != nil {
+		claim.Allow = sa.connection.Allow
+	}
 	e.act(pendingAction{kind: pendingVerification, sa: sa}, func(id ActionID) Action {
 		return VerifyPeer{ID: id, Claim: claim, trust: e.cfg.Trust}
 	})

@@ -235,6 +235,30 @@ func TestVerificationsAreBounded(t *testing.T) {
 	want(t, established, callers, "all come through")
 }
 
+// TestPeerOfConnection: a connection may say whose certificate its peer has.
+func TestPeerOfConnection(t *testing.T) {
+	for pattern, want := range map[string]int{"called.*": 1, "CN=called.example.com": 1, "caller.*": 0} {
+		t.Run(pattern, func(t *testing.T) {
+			p := certified(t, pki.ECDSA256, nil)
+			rule, err := pki.ParseRule(pattern)
+			if err != nil {
+				t.Fatal(err)
+			}
+			left := p.ends[0]
+			c := left.connection()
+			c.Method, c.Allow = pki.ECDSA256, []pki.Rule{rule}
+			left.connect(c)
+			p.run(10 * time.Second)
+			if n := len(left.children()); n != want {
+				t.Errorf("%d children: %s", n, left.describe())
+			}
+			if refused := has(left, func(e ikev1.Phase1Failed) bool { return e.Code == ikev1.CauseUnknownIdentity && e.Connection != 0 }); refused != (want == 0) {
+				t.Errorf("the caller is told: %v", refused)
+			}
+		})
+	}
+}
+
 // TestStrangersCertificate: an authority that is not trusted vouches for nobody.
 func TestStrangersCertificate(t *testing.T) {
 	ours := certify(t, nil, "ours", signer(t, pki.ECDSA256), asAuthority)

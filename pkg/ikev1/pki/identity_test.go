@@ -137,6 +137,28 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// TestAllowOfClaim: the rules of a claim come on top of those of the trust.
+func TestAllowOfClaim(t *testing.T) {
+	root := issue(t, nil, "Root", authority, nil)
+	rules := func(list ...string) (out []Rule) {
+		for _, s := range list {
+			rule, err := ParseRule(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, rule)
+		}
+		return out
+	}
+	trust := newTrust(t, TrustConfig{Anchors: certs(root), Allow: rules("CN=site*")})
+	for name, want := range map[string]Cause{"site a": "", "site b": UnknownIdentity, "alice": UnknownIdentity} {
+		claim := claimOf(t, issue(t, root, name, client, nil))
+		claim.Allow = rules("CN=site a", "CN=alice")
+		_, err := trust.Authenticate(t.Context(), claim)
+		wantCause(t, err, want)
+	}
+}
+
 func TestAllow(t *testing.T) {
 	root := issue(t, nil, "Root", authority, nil)
 	claim := claimOf(t, issue(t, root, "client", client, nil))

@@ -140,6 +140,8 @@ type Claim struct {
 	// IdentityType and Identity are type and data of the ID payload.
 	IdentityType uint8
 	Identity     []byte
+	// Allow lists who is meant: one rule has to fit, besides one of the trust's. Empty: whomever the trust allows.
+	Allow []Rule
 	// Hash is HASH_I or HASH_R, computed with the hash of [Method.Hash]; Signature is the content of the SIG payload.
 	Hash, Signature []byte
 	// OCSP has OCSP responses that the peer sent along (stapled), if it can; the first 8 are looked at.
@@ -260,8 +262,10 @@ func (t *Trust) checkLeaf(leaf *x509.Certificate, c Claim) error {
 	if err := checkIdentity(leaf, c.IdentityType, c.Identity); err != nil {
 		return err
 	}
-	if len(t.allow) > 0 && !slices.ContainsFunc(t.allow, func(r Rule) bool { return r.allows(leaf) }) {
-		return fail(UnknownIdentity, "no allow rule fits the certificate")
+	for _, rules := range [][]Rule{t.allow, c.Allow} {
+		if len(rules) > 0 && !slices.ContainsFunc(rules, func(r Rule) bool { return r.allows(leaf) }) {
+			return fail(UnknownIdentity, "no allow rule fits the certificate")
+		}
 	}
 	return nil
 }
