@@ -129,11 +129,16 @@ func (c *Concentrator) recordIKE(event ikev1.Event) {
 	case ikev1.Phase1Established:
 		ev := c.ofPeer(eventClientConnected, e.Client, e.Remote)
 		ev.Text = "phase 1 established with " + e.Proposal
+		var fields []zap.Field
+		if e.RevocationUnknown {
+			ev.Text += "; nobody could tell whether its certificate was revoked"
+			fields = append(fields, zap.Bool("revocation_unknown", true))
+		}
 		if e.Rekey {
-			c.Log.Info("phase 1 established", append(eventFields(ev), zap.String("proposal", e.Proposal), zap.Bool("again", true))...)
+			c.Log.Info("phase 1 established", append(append(eventFields(ev), fields...), zap.String("proposal", e.Proposal), zap.Bool("again", true))...)
 			return
 		}
-		c.record("phase 1 established", ev, zap.String("proposal", e.Proposal))
+		c.record("phase 1 established", ev, append(fields, zap.String("proposal", e.Proposal))...)
 	case ikev1.Phase1Failed:
 		c.record("phase 1 failed", control.Event{
 			Kind: eventClientFailed, Severity: control.SeverityWarning, Peer: e.Remote, Identity: e.Identity, ClientKind: e.VendorKind,

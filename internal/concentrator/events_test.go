@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
@@ -116,6 +117,23 @@ func TestEventsOfStrangers(t *testing.T) {
 				t.Errorf("%d are counted", n)
 			}
 		})
+	})
+}
+
+// A certificate that may have been revoked is let in, but not without a word.
+func TestEventOfUnknownRevocation(t *testing.T) {
+	play(t, 73, func(t *testing.T, b *bench) {
+		for id, unknown := range map[ikev1.ClientID]bool{1 << 40: false, 1 << 41: true} {
+			e := ikev1.Phase1Established{Client: id, Proposal: "aes256-sha256-ecp256", RevocationUnknown: unknown}
+			b.on(func() { b.c.recordIKE(e) })
+			all := b.events(eventClientConnected)
+			text := all[len(all)-1].Text
+			entries := b.logs.FilterField(zap.Bool("revocation_unknown", true)).Len()
+			if strings.Contains(text, "revoked") != unknown || (entries > 0) != unknown {
+				t.Errorf("unknown %v: %q, %d entries in the log", unknown, text, entries)
+			}
+			b.logs.TakeAll()
+		}
 	})
 }
 

@@ -42,6 +42,7 @@ func (e *Engine) adopt(sa *isakmpSA, p *proof) {
 	e.emit(Phase1Established{
 		Client: c.id, Connection: connection, Local: sa.local, Remote: sa.remote, Encapsulated: sa.encapsulated,
 		Identity: c.identity, Proposal: c.ikeProposal, Method: sa.method, VendorKind: c.vendorKind, Rekey: rekey,
+		RevocationUnknown: p.revocationUnknown,
 	})
 	for _, old := range c.sas[:len(c.sas)-1] {
 		e.rearm(old) // dead peer detection is the newest SA's from now on

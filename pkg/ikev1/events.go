@@ -33,6 +33,9 @@ type Phase1Established struct {
 	// VendorKind is a guess from the vendor IDs and the shape of the offer, such as "windows" or "apple"; empty for none.
 	VendorKind string
 
+	// RevocationUnknown says that nobody could tell whether its certificate was revoked, which the configuration lets pass.
+	RevocationUnknown bool
+
 	// Rekey says that the client was known before.
 	Rekey bool
 }
@@ -163,7 +166,8 @@ func (ClientGone) isEvent()        {}
 func (Dropped) isEvent()           {}
 
 func (e Phase1Established) String() string {
-	return fmt.Sprintf("client %d: phase 1 established with %s (%q), %s, %s%s", e.Client, e.Remote, e.Identity, e.Proposal, e.Method, either(e.Rekey, ", rekeyed", ""))
+	return fmt.Sprintf("client %d: phase 1 established with %s (%q), %s, %s%s%s", e.Client, e.Remote, e.Identity, e.Proposal, e.Method,
+		either(e.RevocationUnknown, ", revocation unknown", ""), either(e.Rekey, ", rekeyed", ""))
 }
 
 func (e Phase1Failed) String() string {

@@ -24,6 +24,9 @@ type proof struct {
 	evidence     []byte
 	certificates [][]byte
 
+	// revocationUnknown says that nothing was known about the revocation of a certificate.
+	revocationUnknown bool
+
 	// name is what to call the peer, from its certificate if it has one.
 	name string
 
@@ -172,7 +175,7 @@ func (e *Engine) verified(sa *isakmpSA, r VerifyResult) {
 		e.failSignature(sa, r.Err)
 		return
 	}
-	sa.handshake.proof.name = r.Peer.Subject
+	sa.handshake.proof.name, sa.handshake.proof.revocationUnknown = r.Peer.Subject, r.Peer.RevocationUnknown
 	if sa.initiator {
 		e.reached(sa)
 		return
