@@ -167,7 +167,7 @@ func (e *Engine) quickMode2(q *quickMode, d Datagram, h wire.Header) {
 	case ch.terms.group == 0 && len(kes) > 0, ch.terms.group != 0 && (len(kes) != 1 || len(kes[0]) != ch.terms.group.PublicLen()):
 		e.quickRefused(q, "the peer's public value does not fit the group of PFS")
 		return
-	case !repeats(m.all(wire.PayloadID), q.ids):
+	case !repeats(m.all(wire.PayloadID), q.ids, sa.encapsulated):
 		e.quickRefused(q, "the peer changed the identities")
 		return
 	}
@@ -190,8 +190,9 @@ func (e *Engine) quickMode2(q *quickMode, d Datagram, h wire.Header) {
 	})
 }
 
-// repeats says whether an answer names our identities octet for octet, or none, as some do when they mean the addresses.
-func repeats(answer [][]byte, ours []wire.Payload) bool {
+// repeats says whether an answer names our identities octet for octet, or none, as some do when they mean the addresses. Where there is a
+// NAT, strongSwan and others name the addresses that they see; the SAs are bound to the outer ones in any case.
+func repeats(answer [][]byte, ours []wire.Payload, nat bool) bool {
 	if len(answer) == 0 {
 		return true
 	}
@@ -199,11 +200,20 @@ func repeats(answer [][]byte, ours []wire.Payload) bool {
 		return false
 	}
 	for i, p := range ours {
-		if !bytes.Equal(answer[i], p.AppendBody(nil)) {
+		body := p.AppendBody(nil)
+		if !bytes.Equal(answer[i], body) && !(nat && elsewhere(answer[i], body)) {
 			return false
 		}
 	}
 	return true
+}
+
+// elsewhere says whether two identities differ in their addresses only.
+func elsewhere(a, b []byte) bool {
+	one, errOne := wire.ParseID(a)
+	other, errOther := wire.ParseID(b)
+	_, isAddr := one.Addr()
+	return errOne == nil && errOther == nil && isAddr && one.Kind == other.Kind && one.Protocol == other.Protocol && one.Port == other.Port
 }
 
 // sendQuick3 proves that we are there. It is kept for a while: if it is lost, message 2 comes again.
