@@ -47,6 +47,7 @@ const (
 	CausePeerSilent   Cause = "peer_silent"
 	CausePeerRefuses  Cause = "peer_refuses" // or somebody in its name: nothing authenticates it
 	CauseMessage6Lost Cause = "message_6_lost"
+	CauseProofRefused Cause = "proof_refused" // the peer does not accept message 5
 )
 
 // The causes of phase 2.
@@ -170,6 +171,8 @@ var explanations = map[Cause]explanation{
 		"compare the proposals and the way to authenticate with those of the peer")},
 	CauseMessage6Lost: {"the peer does not answer message 5", always(
 		"compare the pre-shared keys, or let the peer trust our certificate; UDP port 4500 has to pass if there is a NAT")},
+	CauseProofRefused: {"the peer does not accept message 5", always(
+		"let the peer trust our certificate, and allow its identity; or compare the pre-shared keys")},
 
 	CauseNoESPProposal: {"no phase 2 proposal in common", always(
 		"set {setting} to compatible to accept {proposal}, or change the settings of the client",

@@ -22,11 +22,14 @@ func (e *Engine) handleInformational(d Datagram, h wire.Header) {
 		}
 		e.drop(d, DropUnencrypted)
 		return
-	case sa.state != established:
-		e.drop(d, DropUnexpected)
-		return
 	case h.MessageID == 0:
 		e.drop(d, DropMalformed)
+		return
+	case sa.state == awaitMessage6:
+		e.proofRefused(sa, d, h)
+		return
+	case sa.state != established:
+		e.drop(d, DropUnexpected)
 		return
 	}
 	m, ok := sa.open(h, d.Payload, sa.iv2(h.MessageID))

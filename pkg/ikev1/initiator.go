@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
@@ -24,6 +25,9 @@ type request struct {
 
 	// refusal is an error that came in the clear, which proves nothing, 0 for none.
 	refusal wire.NotifyType
+
+	// unreadable says that the peer has answered message 5 under other keys.
+	unreadable bool
 }
 
 // mainMode begins a Main Mode of conn.
@@ -75,6 +79,9 @@ func (e *Engine) callAgain(sa *isakmpSA) {
 		cause, facts.Detail = CausePeerRefuses, r.refusal.String()
 	case sa.state == awaitMessage6:
 		cause = CauseMessage6Lost
+		if r.unreadable {
+			facts.Detail = "it has sent what cannot be read, as with another pre-shared key"
+		}
 	case sa.state == awaitVerification:
 		cause, facts = verificationLate(sa)
 	}
@@ -100,6 +107,24 @@ func (sa *isakmpSA) refused(d Datagram, h wire.Header) {
 			sa.handshake.request.refusal = n.Kind
 		}
 	}
+}
+
+// proofRefused takes an Informational message in place of message 6. Who has computed the same keys can end the Main Mode.
+func (e *Engine) proofRefused(sa *isakmpSA, d Datagram, h wire.Header) {
+	m, ok := sa.open(h, d.Payload, sa.iv2(h.MessageID))
+	if !ok || !equalHash(m.hash, keymat.HashInfo(sa.proposal.Hash, sa.keys.SKEYIDa, h.MessageID, m.rest)) {
+		sa.handshake.request.unreadable = true
+		e.drop(d, DropHash)
+		return
+	}
+	list, _ := readNotifications(m.payloads)
+	for _, n := range list {
+		if n.Kind.IsError() {
+			e.failHandshake(sa, DropAuthentication, CauseProofRefused, Facts{Detail: n.Kind.String()})
+			return
+		}
+	}
+	e.drop(d, DropUnexpected)
 }
 
 // mainMode2 takes the peer's choice, and asks for our public value.
