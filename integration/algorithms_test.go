@@ -12,24 +12,24 @@ import (
 )
 
 // TestAlgorithms connects clients that differ in what they propose, in the notation of strongSwan and of l2tpctl, all to one daemon: with
-// every cipher, hash and group of either phase.
+// every cipher, hash and group of either phase, and groups of PFS.
 func TestAlgorithms(t *testing.T) {
-	pairs := []struct{ ike, esp string }{
-		{"aes128-sha1-modp2048", "aes128-sha1"},
-		{"aes192-sha256-modp3072", "aes192-sha256"},
-		{"aes256-sha384-modp4096", "aes256-sha384"},
-		{"aes256-sha512-ecp256", "aes256-sha512"},
-		{"aes128-sha256-ecp384", "aes128gcm16"},
-		{"aes256-sha1-ecp256", "aes192gcm16"},
-		{"aes256-sha384-ecp384", "aes256gcm16"},
-		{"aes256-sha512-ecp521", "aes128gcm12"},
-		{"aes128-sha256-modp6144", "aes192gcm12"},
-		{"aes256-sha256-modp8192", "aes256gcm12"},
-		{"3des-sha1-modp1024", "3des-sha1"},
-		{"3des-sha256-modp1536", "3des-sha256"},
-		{"aes192-sha384-modp1024", "aes128gcm8"},
-		{"aes192-sha512-modp1536", "aes192gcm8"},
-		{"aes192-sha1-modp2048", "aes256gcm8"},
+	pairs := []struct{ ike, esp, pfs string }{
+		{"aes128-sha1-modp2048", "aes128-sha1", "-modp2048"},
+		{"aes192-sha256-modp3072", "aes192-sha256", ""},
+		{"aes256-sha384-modp4096", "aes256-sha384", ""},
+		{"aes256-sha512-ecp256", "aes256-sha512", "-ecp256"},
+		{"aes128-sha256-ecp384", "aes128gcm16", "-ecp384"},
+		{"aes256-sha1-ecp256", "aes192gcm16", ""},
+		{"aes256-sha384-ecp384", "aes256gcm16", ""},
+		{"aes256-sha512-ecp521", "aes128gcm12", ""},
+		{"aes128-sha256-modp6144", "aes192gcm12", ""},
+		{"aes256-sha256-modp8192", "aes256gcm12", ""},
+		{"3des-sha1-modp1024", "3des-sha1", ""},
+		{"3des-sha256-modp1536", "3des-sha256", ""},
+		{"aes192-sha384-modp1024", "aes128gcm8", ""},
+		{"aes192-sha512-modp1536", "aes192gcm8", ""},
+		{"aes192-sha1-modp2048", "aes256gcm8", ""},
 	}
 	users := names(len(pairs))
 	var every []string
@@ -41,7 +41,7 @@ func TestAlgorithms(t *testing.T) {
 	want := map[string]string{} // by tunnel
 	for i, pair := range pairs {
 		o := options(users[i])
-		o.IKE, o.ESP = pair.ike, pair.esp
+		o.IKE, o.ESP = pair.ike, pair.esp+pair.pfs
 		var err error
 		clients[i], err = f.HomeClient(users[i], o)
 		f.must(err)

@@ -19,7 +19,7 @@ import (
 
 // ClientOptions describe a strongSwan and xl2tpd client. The zero value of what may be left out stands for the client's usual behaviour.
 type ClientOptions struct {
-	Server   netip.Addr
+	Server   netip.Addr // not valid: anybody calls strongSwan
 	PSK      string
 	User     string
 	Password string
@@ -80,6 +80,10 @@ func (c *Client) writeFiles() error {
 	if o.AnyPort {
 		leftPort = "%any"
 	}
+	right := "%any"
+	if o.Server.IsValid() {
+		right = o.Server.String()
+	}
 	lns := o.Server
 	if c.relayed() {
 		lns = relayAddress.Addr()
@@ -119,7 +123,7 @@ conn %s
 	keyingtries=1
 	auto=add
 	%s
-`, connection, authentication, o.IKE, o.ESP, leftPort, o.Server, strings.Join(o.IPsec, "\n\t")),
+`, connection, authentication, o.IKE, o.ESP, leftPort, right, strings.Join(o.IPsec, "\n\t")),
 		"ipsec.secrets": secret,
 		"ipsec.d/.keep": "",
 		"strongswan.conf": fmt.Sprintf(`charon {

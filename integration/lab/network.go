@@ -60,6 +60,19 @@ func (n *Namespace) NAT(outside string) error {
 }`, outside))
 }
 
+// Forward has a router of NAT send what comes to its ports of IKE to a host behind it, until Unforward.
+func (n *Namespace) Forward(outside string, to netip.Addr) error {
+	return n.Nft(fmt.Sprintf(`table ip forward {
+	chain prerouting {
+		type nat hook prerouting priority -100
+		iifname %q udp dport { 500, 4500 } dnat to %s
+	}
+}`, outside, to))
+}
+
+// Unforward ends Forward for what comes next.
+func (n *Namespace) Unforward() error { return n.Nft("delete table ip forward") }
+
 // Rebind makes a router of NAT forget who is behind which port, as after a restart, and give out UDP ports of a range from now on.
 func (n *Namespace) Rebind(outside string, first, last uint16) error {
 	err := n.Nft(fmt.Sprintf(`flush chain ip nat postrouting

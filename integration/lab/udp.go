@@ -137,3 +137,29 @@ func CDN(tunnel, session, assigned, ns, nr uint16) []byte {
 
 // Hello makes a keepalive message.
 func Hello(tunnel, ns, nr uint16) []byte { return controlMessage(tunnel, 0, ns, nr, messageHello) }
+
+// Echo returns every datagram that arrives at a local address to where it came from, until the lab closes.
+func (n *Namespace) Echo(local netip.AddrPort) error {
+	conn, err := n.UDP(local)
+	if err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	n.lab.onClose(func() error {
+		defer func() { <-done }()
+		return conn.Close()
+	})
+	go func() {
+		defer close(done)
+		for b := make([]byte, 2048); ; {
+			size, from, err := conn.ReadFromUDPAddrPort(b)
+			switch {
+			case errors.Is(err, net.ErrClosed):
+				return
+			case err == nil:
+				_, _ = conn.WriteToUDPAddrPort(b[:size], from) // what is lost is missed by who sent it
+			}
+		}
+	}()
+	return nil
+}
