@@ -103,7 +103,7 @@ func TestPanicInIKE(t *testing.T) {
 		b.on(func() { b.onPSK = func() { b.onPSK = nil; panic("in a test") } })
 		s := b.station(2)
 		s.dial()
-		b.until("the engine has met the panic", func() bool { return b.c.counters.panics == 1 })
+		b.until("the engine has met the panic", func() bool { return b.counted().panics == 1 })
 		s.vanish()
 		b.connected(3)
 		b.panics = 1
