@@ -51,6 +51,8 @@ func (r *responder) loop(ctx context.Context) error {
 		select {
 		case d := <-r.inbox:
 			out = r.engine.Handle(time.Now(), d)
+		case d := <-r.strangers:
+			out = r.engine.Handle(time.Now(), d)
 		case c := <-r.done:
 			out = r.engine.Complete(time.Now(), c.id, c.result)
 		case <-timer.C:

@@ -4,12 +4,10 @@ package caller_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -58,11 +56,11 @@ func TestMain(m *testing.M) {
 // scene is a server's namespace and one of clients, on one wire.
 type scene struct {
 	*lab.Lab
-	server *lab.Namespace
-	caller *caller.Caller
+	server, clients *lab.Namespace
+	caller          *caller.Caller
 }
 
-func newScene(b *testing.B, phase1 ikev1.Phase1Proposal) *scene {
+func newScene(b testing.TB, phase1 ikev1.Phase1Proposal) *scene {
 	b.Helper()
 	must := func(err error) {
 		b.Helper()
@@ -86,11 +84,11 @@ func newScene(b *testing.B, phase1 ikev1.Phase1Proposal) *scene {
 	s.server, err = l.Namespace("server")
 	must(err)
 	must(wire.Attach(s.server, "eth0", host, netip.PrefixFrom(server, 24)))
-	space, err := l.Namespace("clients")
+	s.clients, err = l.Namespace("clients")
 	must(err)
-	must(wire.Attach(space, "eth0", server, netip.PrefixFrom(host, 24)))
-	must(space.Batch("route add local " + clients.String() + " dev lo"))
-	must(space.Do(func() error {
+	must(wire.Attach(s.clients, "eth0", server, netip.PrefixFrom(host, 24)))
+	must(s.clients.Batch("route add local " + clients.String() + " dev lo"))
+	must(s.clients.Do(func() error {
 		s.caller, err = caller.Open(caller.Config{Agreement: agreement(phase1), Server: server, From: clients})
 		return err
 	}))
@@ -100,6 +98,19 @@ func newScene(b *testing.B, phase1 ikev1.Phase1Proposal) *scene {
 		}
 	})
 	return s
+}
+
+// call expects n calls to succeed.
+func (s *scene) call(b testing.TB, n, parallel int) caller.Report {
+	b.Helper()
+	report, err := s.caller.Call(b.Context(), n, parallel)
+	if err == nil && len(report.Failures) > 0 {
+		err = fmt.Errorf("%d of %d calls failed, the first because: %s", len(report.Failures), n, report.Failures[0])
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return report
 }
 
 // usage returns the CPU time that a responder has used.
@@ -144,23 +155,14 @@ func BenchmarkResponder(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				call := func() {
-					report, err := s.caller.Call(b.Context(), batch, parallel)
-					if err == nil && len(report.Failures) > 0 {
-						err = errors.New(strings.Join(report.Failures, "; "))
-					}
-					if err != nil {
-						b.Fatal(err)
-					}
-				}
-				call() // tables and pages are there afterwards
+				s.call(b, batch, parallel) // tables and pages are there afterwards
 				before, err := cpu()
 				if err != nil {
 					b.Fatal(err)
 				}
 				n := 0
 				for b.Loop() {
-					call()
+					s.call(b, batch, parallel)
 					n += batch
 				}
 				after, err := cpu()

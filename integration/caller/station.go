@@ -22,10 +22,11 @@ type Agreement struct {
 
 // station is an engine with its sockets.
 type station struct {
-	engine  *ikev1.Engine
-	sockets *udp.IKE
-	inbox   chan ikev1.Datagram
-	reading chan error // the end of the readers
+	engine    *ikev1.Engine
+	sockets   *udp.IKE
+	inbox     chan ikev1.Datagram
+	strangers chan ikev1.Datagram // first messages, as in the daemon
+	reading   chan error          // the end of the readers
 }
 
 // openStation opens UDP ports 500 and 4500 in the namespace of the calling thread.
@@ -42,7 +43,10 @@ func openStation(a Agreement) (*station, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the sockets of IKE: %w", err)
 	}
-	s := &station{engine: engine, sockets: sockets, inbox: make(chan ikev1.Datagram, inboxSize), reading: make(chan error, 1)}
+	s := &station{
+		engine: engine, sockets: sockets, inbox: make(chan ikev1.Datagram, inboxSize), strangers: make(chan ikev1.Datagram, inboxSize),
+		reading: make(chan error, 1),
+	}
 	go func() { s.reading <- sockets.Run(s.take) }()
 	return s, nil
 }
@@ -52,8 +56,12 @@ func (s *station) Close() error { return errors.Join(s.sockets.Close(), <-s.read
 
 // take is called by the readers.
 func (s *station) take(d udp.Datagram) {
+	inbox := s.inbox
+	if ikev1.Initial(d.Payload) {
+		inbox = s.strangers
+	}
 	select {
-	case s.inbox <- ikev1.Datagram(d):
+	case inbox <- ikev1.Datagram(d):
 	default:
 	}
 }

@@ -22,6 +22,9 @@ import (
 // inboxSize bounds the datagrams from anywhere that wait for the loop; what does not fit is dropped and counted.
 const inboxSize = 4096
 
+// strangersAtOnce bounds the first messages that one turn of the loop takes; others wait for as long.
+const strangersAtOnce = 16
+
 // Options are the limits and timers of a Concentrator.
 type Options struct {
 	Block slot.Block
@@ -55,10 +58,11 @@ type Concentrator struct {
 	Parts
 	opt Options
 
-	// The loop takes from these three in turn, so that a flood in one does not silence the others.
-	inbox       chan func() // datagrams from anywhere: dropped when there are too many
-	clientInbox chan func() // datagrams of clients: their reader waits, and what floods is lost in the client's own socket
-	control     chan func() // results and requests: never dropped
+	// The loop takes from these in turn, so that a flood in one does not silence the others.
+	strangers   chan udp.Datagram // first messages of phase 1, which anybody can send in anybody's name: dropped when there are too many
+	inbox       chan func()       // other datagrams from anywhere: the same
+	clientInbox chan func()       // datagrams of clients: their reader waits, and what floods is lost in the client's own socket
+	control     chan func()       // results and requests: never dropped
 	stopped     chan struct{}
 	work        chan func()
 	lookups     chan struct{} // has a place for each certificate that is being looked up
@@ -91,6 +95,7 @@ func New(parts Parts, opt Options) (*Concentrator, error) {
 	return &Concentrator{
 		Parts:       parts,
 		opt:         opt,
+		strangers:   make(chan udp.Datagram, inboxSize),
 		inbox:       make(chan func(), inboxSize),
 		clientInbox: make(chan func()),
 		control:     make(chan func(), 256),
@@ -137,6 +142,8 @@ func (c *Concentrator) step(ctx context.Context, timer *time.Timer) bool {
 		c.guard(f)
 	case f := <-c.inbox:
 		c.guard(f)
+	case d := <-c.strangers:
+		c.takeStrangers(d)
 	case f := <-c.clientInbox:
 		c.guard(f)
 	case <-timer.C:
@@ -170,14 +177,39 @@ func (c *Concentrator) guard(f func()) {
 
 // HandleIKE hands an IKE datagram to the loop. It may be called from any goroutine and never blocks.
 func (c *Concentrator) HandleIKE(d udp.Datagram) {
+	if ikev1.Initial(d.Payload) {
+		select {
+		case c.strangers <- d:
+		default:
+			c.counters.inboxFull.Add(1)
+		}
+		return
+	}
 	select {
-	case c.inbox <- func() {
-		now := time.Now()
-		c.counters.ikeReceived++
-		c.applyIKE(now, c.IKE.Handle(now, ikev1.Datagram(d)))
-	}:
+	case c.inbox <- func() { c.receiveIKE(time.Now(), d) }:
 	default:
 		c.counters.inboxFull.Add(1)
+	}
+}
+
+func (c *Concentrator) receiveIKE(now time.Time, d udp.Datagram) {
+	c.counters.ikeReceived++
+	c.applyIKE(now, c.IKE.Handle(now, ikev1.Datagram(d)))
+}
+
+// takeStrangers handles a first message, and some more if they are waiting: a turn of the loop costs about as much as refusing one.
+func (c *Concentrator) takeStrangers(d udp.Datagram) {
+	now := time.Now()
+	for n := 1; ; n++ {
+		c.guard(func() { c.receiveIKE(now, d) })
+		if n == strangersAtOnce {
+			return
+		}
+		select {
+		case d = <-c.strangers:
+		default:
+			return
+		}
 	}
 }
 

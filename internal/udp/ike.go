@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -81,15 +82,15 @@ func listenIKE(cfg IKEConfig, prepare func(fd int, v6, encapsulated bool) error)
 			if encapsulated {
 				port = cfg.NATPort
 			}
-			s, err := listenIKESocket(netip.AddrPortFrom(addr, port), encapsulated, prepare)
+			pair, err := listenIKEPair(netip.AddrPortFrom(addr, port), encapsulated, prepare)
 			if wildcard && addr.Is6() && noIPv6(err) {
 				continue
 			}
 			if err != nil {
 				return nil, errors.Join(err, e.Close())
 			}
-			e.sockets = append(e.sockets, s)
-			e.route[ikeKey{addr, encapsulated}] = s
+			e.sockets = append(e.sockets, pair...)
+			e.route[ikeKey{addr, encapsulated}] = pair[others]
 		}
 	}
 	return e, nil
@@ -104,7 +105,9 @@ func noIPv6(err error) bool {
 func (e *IKE) LocalAddrs() []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, s := range e.sockets {
-		out = append(out, s.local)
+		if !slices.Contains(out, s.local) {
+			out = append(out, s.local)
+		}
 	}
 	return out
 }

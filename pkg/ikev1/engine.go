@@ -108,6 +108,13 @@ func New(cfg Config, rand io.Reader) (*Engine, error) {
 	}, nil
 }
 
+// Initial says whether a message would begin an exchange of phase 1: it has no responder's cookie (RFC 2408 section 3.1). Anybody can send such
+// in anybody's name, so an owner with too much to do should not let them stand in the way of others.
+func Initial(message []byte) bool {
+	const cookies = 16
+	return len(message) >= cookies && [8]byte(message[cookies/2:cookies]) == [8]byte{}
+}
+
 // Handle takes a message that arrived at now.
 func (e *Engine) Handle(now time.Time, d Datagram) Output {
 	e.now = now

@@ -6,10 +6,7 @@ import (
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
-	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/ikev1test"
-	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
-	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
 // floodMessage is a message 1 to repeat.
@@ -19,27 +16,13 @@ type floodMessage struct {
 	payload []byte
 }
 
-// floodMessages are what a flood is made of: what Windows and strongSwan offer, which is answered, and what Android before 12 does, which is not.
-func floodMessages() []floodMessage {
-	offer := func(hash keymat.Hash, groups ...dh.Group) (list []wire.Transform) {
-		for i, g := range groups {
-			list = append(list, ikev1test.Phase1Transform(uint8(i+1), 256, hash, g))
-		}
-		return list
+// floodMessages are what a flood is made of: a message 1 of each kind of clients, some of which are answered.
+func floodMessages() (list []floodMessage) {
+	for i, k := range ikev1test.Kinds() {
+		p := clientOf(k, uint64(i+1))
+		list = append(list, floodMessage{k.Name, p, p.MainMode().Message1()})
 	}
-	windows := newPeer(1)
-	windows.VendorIDs = append(windows.VendorIDs, ikev1test.VendorWindows, ikev1test.VendorNATT02n)
-	windows.Offer = offer(keymat.SHA1, dh.ECP384, dh.ECP256, dh.MODP2048, dh.MODP1536, dh.MODP1024)
-	strongSwan := newPeer(2)
-	strongSwan.VendorIDs = append(strongSwan.VendorIDs, ikev1test.VendorDPD)
-	strongSwan.Offer = offer(keymat.SHA256, dh.MODP2048)
-	android := newPeer(3)
-	android.Offer = offer(keymat.SHA256, dh.MODP1024)
-	return []floodMessage{
-		{"Windows", windows, windows.MainMode().Message1()},
-		{"strongSwan", strongSwan, strongSwan.MainMode().Message1()},
-		{"Android", android, android.MainMode().Message1()},
-	}
+	return list
 }
 
 // TestFlood: while 50,000 messages 1 with false addresses come in each second, honest clients connect, far away ones too.

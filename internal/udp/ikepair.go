@@ -1,0 +1,67 @@
+package udp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The two sockets of one port, in the order in which they are bound.
+const (
+	initials = iota // first messages of phase 1, which anybody can send in anybody's name
+	others
+)
+
+// listenIKEPair opens two sockets at one address. A flood of first messages fills the buffer of its own socket, and leaves that of clients
+// that have come further alone.
+func listenIKEPair(at netip.AddrPort, encapsulated bool, prepare func(fd int, v6, encapsulated bool) error) (pair []*ikeSocket, err error) {
+	defer func() {
+		if err != nil {
+			for _, s := range pair {
+				err = errors.Join(err, s.conn.Close())
+			}
+			pair = nil
+		}
+	}()
+	for range []int{initials, others} {
+		s, err := listenIKESocket(at, encapsulated, prepare)
+		if err != nil {
+			return pair, err
+		}
+		pair = append(pair, s)
+		at = s.local // the kernel may have chosen the port
+	}
+	raw, err := pair[initials].conn.SyscallConn()
+	if err != nil {
+		return pair, fmt.Errorf("reach the socket of IKE at %s: %w", at, err)
+	}
+	program := initialFilter(encapsulated)
+	fprog := unix.SockFprog{Len: uint16(len(program)), Filter: unsafe.SliceData(program)}
+	var attach error
+	if err := raw.Control(func(fd uintptr) {
+		attach = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &fprog)
+	}); err != nil || attach != nil {
+		return pair, fmt.Errorf("tell the messages to %s apart: %w", at, errors.Join(err, attach))
+	}
+	return pair, nil
+}
+
+// initialFilter is classic BPF that returns the socket of a datagram: a first message has no responder's cookie (RFC 2408 section 3.1).
+// Offsets count from the end of the UDP header; a load beyond the end gives socket 0.
+func initialFilter(encapsulated bool) []unix.SockFilter {
+	cookie := uint32(8)
+	if encapsulated {
+		cookie += uint32(len(nonESPMarker))
+	}
+	return []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: cookie},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 0, Jf: 3, K: 0},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: cookie + 4},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 0, Jf: 1, K: 0},
+		{Code: unix.BPF_RET | unix.BPF_K, K: initials},
+		{Code: unix.BPF_RET | unix.BPF_K, K: others},
+	}
+}
