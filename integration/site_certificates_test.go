@@ -29,8 +29,16 @@ func (f *fixture) read(path string) []byte {
 	return content
 }
 
+func (f *fixture) rule(text string) pki.Rule {
+	f.t.Helper()
+	rule, err := pki.ParseRule(text)
+	f.must(err)
+	return rule
+}
+
 // TestSiteCertificates calls peers that have certificates of an authority below the root, as the site itself has: one for each kind of key,
-// those with RSA so long that both ends send fragments, one that is revoked, and one that does not know the site's authority.
+// those with RSA so long that both ends send fragments, one that is revoked, one that is somebody else, and one that does not know the
+// site's authority.
 func TestSiteCertificates(t *testing.T) {
 	s := newSites(t)
 	cfg := ikev1.Config{HalfOpenTimeout: 5 * time.Second}
@@ -84,7 +92,7 @@ func TestSiteCertificates(t *testing.T) {
 	s.start(append(peers, revoked, stranger)...)
 	for i, p := range peers {
 		mark := s.Mark()
-		id, _ := s.connect(p, ikev1.Connection{Method: methods[i]})
+		id, _ := s.connect(p, ikev1.Connection{Method: methods[i], Allow: []pki.Rule{s.rule("CN=" + p.Name + ".example.com")}})
 		up := site.All[ikev1.Phase1Established](s.Site, mark)
 		if len(up) != 1 || up[0].Method != methods[i] {
 			t.Errorf("%s: %v", p.Name, up)
@@ -98,10 +106,11 @@ func TestSiteCertificates(t *testing.T) {
 
 	mark := s.Mark()
 	want := map[ikev1.ConnectionID]ikev1.Cause{
-		s.begin(revoked, ikev1.Connection{Method: pki.ECDSA256}):  ikev1.CauseCertificateRevoked,
-		s.begin(stranger, ikev1.Connection{Method: pki.ECDSA256}): ikev1.CauseProofRefused,
+		s.begin(revoked, ikev1.Connection{Method: pki.ECDSA256}):                                                     ikev1.CauseCertificateRevoked,
+		s.begin(peers[2], ikev1.Connection{Method: methods[2], Allow: []pki.Rule{s.rule("CN=revoked.example.com")}}): ikev1.CauseUnknownIdentity,
+		s.begin(stranger, ikev1.Connection{Method: pki.ECDSA256}):                                                    ikev1.CauseProofRefused,
 	}
-	_, err = site.Await[ikev1.Phase1Failed](s.ctx, s.Site, mark, 2, 10*time.Second)
+	_, err = site.Await[ikev1.Phase1Failed](s.ctx, s.Site, mark, 3, 10*time.Second)
 	s.must(err)
 	for _, e := range site.All[ikev1.Phase1Failed](s.Site, mark) {
 		t.Log(e)
