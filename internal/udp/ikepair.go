@@ -17,6 +17,9 @@ const (
 
 // listenIKEPair opens two sockets at one address. A flood of first messages fills the buffer of its own socket, and leaves that of clients
 // that have come further alone.
+//
+// The first is bound before it agrees to share the port, so that a port that somebody has is refused. Whoever joins the two later, as only
+// the same user can, receives nothing: the filter knows of these two.
 func listenIKEPair(at netip.AddrPort, encapsulated bool, prepare func(fd int, v6, encapsulated bool) error) (pair []*ikeSocket, err error) {
 	defer func() {
 		if err != nil {
@@ -26,27 +29,50 @@ func listenIKEPair(at netip.AddrPort, encapsulated bool, prepare func(fd int, v6
 			pair = nil
 		}
 	}()
-	for range []int{initials, others} {
-		s, err := listenIKESocket(at, encapsulated, prepare)
-		if err != nil {
-			return pair, err
-		}
-		pair = append(pair, s)
-		at = s.local // the kernel may have chosen the port
-	}
-	raw, err := pair[initials].conn.SyscallConn()
+	first, err := listenIKESocket(at, encapsulated, prepare)
 	if err != nil {
-		return pair, fmt.Errorf("reach the socket of IKE at %s: %w", at, err)
+		return nil, err
 	}
+	pair = append(pair, first)
+	at = first.local // the kernel may have chosen the port
+	if err := first.control(share); err != nil {
+		return pair, err
+	}
+	second, err := listenIKESocket(at, encapsulated, func(fd int, v6, encapsulated bool) error {
+		return errors.Join(share(fd), prepare(fd, v6, encapsulated))
+	})
+	if err != nil {
+		return pair, err
+	}
+	pair = append(pair, second)
 	program := initialFilter(encapsulated)
 	fprog := unix.SockFprog{Len: uint16(len(program)), Filter: unsafe.SliceData(program)}
-	var attach error
-	if err := raw.Control(func(fd uintptr) {
-		attach = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &fprog)
-	}); err != nil || attach != nil {
-		return pair, fmt.Errorf("tell the messages to %s apart: %w", at, errors.Join(err, attach))
+	return pair, first.control(func(fd int) error {
+		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &fprog); err != nil {
+			return fmt.Errorf("tell the messages to %s apart: %w", at, err)
+		}
+		return nil
+	})
+}
+
+// share lets another socket of the same user bind to the same address.
+func share(fd int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		return fmt.Errorf("share a port between two sockets: %w", err)
 	}
-	return pair, nil
+	return nil
+}
+
+// control calls f with the descriptor of s.
+func (s *ikeSocket) control(f func(fd int) error) error {
+	raw, err := s.conn.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("reach the socket of IKE at %s: %w", s.local, err)
+	}
+	if outer := raw.Control(func(fd uintptr) { err = f(int(fd)) }); outer != nil {
+		return fmt.Errorf("reach the socket of IKE at %s: %w", s.local, outer)
+	}
+	return err
 }
 
 // initialFilter is classic BPF that returns the socket of a datagram: a first message has no responder's cookie (RFC 2408 section 3.1).

@@ -59,10 +59,6 @@ func ikeOptions(fd int, v6, encapsulated bool, prepare func(fd int, v6, encapsul
 	if err := unix.SetsockoptInt(fd, level, option, 1); err != nil {
 		return fmt.Errorf("ask for the destination address of datagrams: %w", err)
 	}
-	// Only sockets of the same user can share the port; see listenIKEPair.
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-		return fmt.Errorf("share a port between two sockets: %w", err)
-	}
 	// FORCE needs CAP_NET_ADMIN; the plain one is capped by net.core.rmem_max. A smaller buffer works, too.
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, ikeReceiveBuffer) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, ikeReceiveBuffer)
