@@ -127,16 +127,16 @@ func (c *Concentrator) Serve(ctx context.Context) error {
 	}
 	defer close(c.work)
 
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for c.step(ctx, timer) {
+	alarm := newAlarm()
+	defer alarm.timer.Stop()
+	for c.step(ctx, alarm) {
 	}
 	return c.shutdown()
 }
 
 // step waits for one event and handles it, unless ctx ends before; then it returns false.
-func (c *Concentrator) step(ctx context.Context, timer *time.Timer) bool {
-	c.arm(timer)
+func (c *Concentrator) step(ctx context.Context, alarm *alarm) bool {
+	alarm.set(earliest(earliest(c.IKE.Next(), c.L2TP.Next()), c.nextClient))
 	select {
 	case f := <-c.control:
 		c.guard(f)
@@ -146,22 +146,13 @@ func (c *Concentrator) step(ctx context.Context, timer *time.Timer) bool {
 		c.takeStrangers(d)
 	case f := <-c.clientInbox:
 		c.guard(f)
-	case <-timer.C:
+	case <-alarm.timer.C:
+		alarm.at = time.Time{}
 		c.guard(func() { c.advance(time.Now()) })
 	case <-ctx.Done():
 		return false
 	}
 	return true
-}
-
-// arm sets the loop's one timer to the earliest deadline of the engines and of the clients.
-func (c *Concentrator) arm(timer *time.Timer) {
-	next := earliest(earliest(c.IKE.Next(), c.L2TP.Next()), c.nextClient)
-	if next.IsZero() {
-		timer.Stop()
-		return
-	}
-	timer.Reset(max(0, time.Until(next)))
 }
 
 func (c *Concentrator) advance(now time.Time) {

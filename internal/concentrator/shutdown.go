@@ -44,8 +44,8 @@ func (c *Concentrator) shutdown() error {
 func (c *Concentrator) drain(limit time.Duration, finished func() bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for !finished() && c.step(ctx, timer) {
+	alarm := newAlarm()
+	defer alarm.timer.Stop()
+	for !finished() && c.step(ctx, alarm) {
 	}
 }
