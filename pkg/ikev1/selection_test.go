@@ -203,6 +203,20 @@ func TestPhase1AllowList(t *testing.T) {
 	}
 }
 
+// TestAuthenticationMethods tries every number of a method: those with public-key encryption are never taken, nor XAUTH, and of the
+// others only what is configured.
+func TestAuthenticationMethods(t *testing.T) {
+	allowed := []pki.Method{pki.PSK, pki.RSASignature, pki.ECDSA384}
+	for method := range 1 << 16 {
+		offer := offer1(1, suite{7, 256, 4, 14})
+		offer.Proposals[0].Transforms[0].Attributes[4] = wire.ShortAttribute(wire.AttrAuthMethod, uint16(method))
+		want := method == 1 || method == 3 || method == 10
+		if choice, ok := choosePhase1(rank(Compatible.Phase1()), allowed, offer); ok != want {
+			t.Errorf("method %d: chosen %v: %+v", method, ok, choice)
+		}
+	}
+}
+
 // esp is one phase 2 transform in short.
 type esp struct {
 	id         uint8
