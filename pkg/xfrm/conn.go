@@ -42,9 +42,13 @@ func (c *Conn) Add(s *State) error {
 	return err
 }
 
-// Update changes an SA in place (XFRM_MSG_UPDSA): UDP encapsulation ports, limits, mark. Keys, addresses and replay
+// Update changes an SA in place (XFRM_MSG_UPDSA): UDP encapsulation ports, limits, mark. Keys, addresses, offload and replay
 // state stay as they are. An unknown SA gives os.ErrNotExist.
-func (c *Conn) Update(s *State) error { return c.put("update", msgUpdSA, s) }
+func (c *Conn) Update(s *State) error {
+	here := *s
+	here.Offload = Offload{} // the kernel would give the device a second one for a moment, for which it may have no room
+	return c.put("update", msgUpdSA, &here)
+}
 
 func (c *Conn) put(verb string, kind netlink.HeaderType, s *State) error {
 	op := fmt.Sprintf("%s SA %s", verb, s.ID)

@@ -92,10 +92,7 @@ func (s *State) setAttribute(kind uint16, b []byte) error {
 	case attrReplayESN:
 		err = s.parseReplayESN(b)
 	case attrOffloadDev:
-		if len(b) < sizeOffload {
-			return fmt.Errorf("offload of %d octets is shorter than %d", len(b), sizeOffload)
-		}
-		s.Offload = &Offload{Ifindex: native.Uint32(b), Packet: b[4]&offloadPacket != 0}
+		err = s.parseOffload(b)
 	case attrSetMark:
 		s.OutputMark.Value, err = attributeUint32(kind, b)
 	case attrSetMarkMask:

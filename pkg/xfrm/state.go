@@ -60,12 +60,6 @@ type Mark struct {
 	Value, Mask uint32
 }
 
-// Offload asks for the SA to be put into a network interface.
-type Offload struct {
-	Ifindex uint32
-	Packet  bool // the NIC does the whole of ESP and not only the ciphers
-}
-
 // MaxReplayWindow is the kernel's limit for State.ReplayWindow, in packets.
 const MaxReplayWindow = 4096
 
@@ -94,7 +88,8 @@ type State struct {
 	// At Soft the kernel sends one Expire event, and prefers another outbound SA if there is one; at Hard it deletes the SA
 	// and sends another.
 	Soft, Hard Limit
-	Offload    *Offload
+	// Offload is where Add puts the SA; Update leaves it there.
+	Offload Offload
 	// Stats are filled in by the kernel and not sent to it.
 	Stats Stats
 }
@@ -143,15 +138,13 @@ func (s *State) validate() error {
 		return errors.New("limits and mapping threshold cannot be negative")
 	case s.MappingThreshold != 0 && s.Encap == nil:
 		return errors.New("a mapping threshold needs UDP encapsulation")
-	case s.Offload != nil && s.Direction == 0:
-		return errors.New("an offloaded SA needs a direction")
 	}
 	for _, p := range []netip.Prefix{s.Selector.Src, s.Selector.Dst} {
 		if p.IsValid() && family(p.Addr()) != family(s.Dst) {
 			return fmt.Errorf("selector %s is not of the SA's address family", p)
 		}
 	}
-	return s.validateSequence()
+	return errors.Join(s.validateOffload(), s.validateSequence())
 }
 
 // appendTo appends struct xfrm_usersa_info and the attributes that follow it in NEWSA, UPDSA and EXPIRE.
@@ -194,9 +187,7 @@ func (s *State) appendAttributes(b []byte) []byte {
 		b = appendAttribute(b, attrEncap, tmpl)
 	}
 	b = s.appendReplay(b)
-	if s.Offload != nil {
-		b = appendAttribute(b, attrOffloadDev, s.offload())
-	}
+	b = s.appendOffload(b)
 	if s.OutputMark != (Mark{}) {
 		b = appendAttributeUint32(b, attrSetMark, s.OutputMark.Value)
 		b = appendAttributeUint32(b, attrSetMarkMask, s.OutputMark.Mask)
@@ -206,27 +197,6 @@ func (s *State) appendAttributes(b []byte) []byte {
 	}
 	if s.Direction != 0 {
 		b = appendAttribute(b, attrSADir, []byte{uint8(s.Direction)})
-	}
-	return b
-}
-
-const (
-	offloadIPv6    = 1
-	offloadInbound = 2
-	offloadPacket  = 4
-)
-
-func (s *State) offload() []byte {
-	b := make([]byte, sizeOffload)
-	native.PutUint32(b, s.Offload.Ifindex)
-	if family(s.Dst) == unix.AF_INET6 {
-		b[4] |= offloadIPv6
-	}
-	if s.Direction == In {
-		b[4] |= offloadInbound
-	}
-	if s.Offload.Packet {
-		b[4] |= offloadPacket
 	}
 	return b
 }

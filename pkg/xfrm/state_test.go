@@ -147,7 +147,7 @@ func states() map[string]*State {
 	out["v6"] = &State{
 		ID: ID{Dst: server6, SPI: 0xffffffff}, Src: client6, Crypt: AESCBC(key(16)), Auth: HMACSHA1(key(20)), Direction: In,
 		Selector:     Selector{Src: netip.PrefixFrom(client6, 128), Proto: 17, SrcPort: 0x4000, SrcPortMask: 0xc000},
-		ReplayWindow: 33, Offload: &Offload{Ifindex: 7, Packet: true},
+		ReplayWindow: 33, Offload: Offload{Device: 7, Mode: OffloadPacket},
 	}
 	out["sha384"] = &State{ID: ID{Dst: server4, SPI: 256}, Src: client4, Crypt: TripleDESCBC(key(24)), Auth: HMACSHA384(key(48))}
 	out["esn inbound"] = &State{
@@ -251,7 +251,9 @@ func TestValidate(t *testing.T) {
 		"is for inbound SAs":     func(s *State) { s.Direction, s.MappingThreshold = Out, 0 },
 		"needs UDP encap":        func(s *State) { s.Encap = nil },
 		"SA's address family":    func(s *State) { s.Selector.Dst = netip.PrefixFrom(server6, 128) },
-		"needs a direction":      func(s *State) { s.Direction = 0; s.Offload = &Offload{} },
+		"needs a direction":      func(s *State) { s.Direction = 0; s.Offload = Offload{Device: 1, Mode: OffloadCrypto} },
+		"index of no device":     func(s *State) { s.Offload = Offload{Mode: OffloadPacket} },
+		"offload mode none":      func(s *State) { s.Offload = Offload{Device: 1} },
 		"must be addresses of o": func(s *State) { s.Dst = netip.Addr{} },
 	} {
 		s := inbound()
