@@ -41,6 +41,7 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 integration: deps build ## tests on a real kernel: of single packages, then of the binary against foreign clients
 	scripts/kernel-tests.sh
 	CGO_ENABLED=0 L2TPCTL_BINARY=$(CURDIR)/bin/l2tpctl $(GO) test -count=1 -v -timeout 85m -tags integration ./integration
+	CGO_ENABLED=0 $(GO) test -count=1 -v -tags integration ./integration/caller
 
 smoke-qemu: build ## one client up, ping, down, on the distribution's kernel in qemu
 	L2TPCTL_TEST_KERNEL=qemu scripts/deps.sh
