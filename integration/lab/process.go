@@ -87,6 +87,12 @@ func (p *Process) Signal(signal syscall.Signal, limit time.Duration) error {
 	}
 }
 
+// Pause stops the program where it is; Resume lets it go on.
+func (p *Process) Pause() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume is the end of Pause.
+func (p *Process) Resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+
 // says returns an error until the program's output contains text, and one that stops a wait when the program has ended.
 func (p *Process) says(text string) error {
 	if strings.Contains(after(p.Log, p.from), text) {

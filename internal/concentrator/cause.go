@@ -10,7 +10,7 @@ type cause struct {
 	code, text, hint string // for programs, for people, and what would cure it
 }
 
-// The causes of what fails between the ESP SAs and the interface of a user.
+// The causes of what fails between the ESP SAs and the interface of a user, and for all of them.
 var (
 	causeTunnelSecret = cause{"tunnel_secret", "the client asks for a tunnel secret, which is not supported",
 		"clear the L2TP secret in the VPN settings of the client: IPsec protects the tunnel"}
@@ -18,6 +18,8 @@ var (
 		"the log of the daemon says why; l2tpctl doctor what the machine lacks"}
 	causeNoMethod = cause{"no_auth_method", "no method in common, or no answer in time",
 		"allow one of the accepted methods on the client, or add the client's to ppp.auth"}
+	causeSteering = cause{"steering_missing", "",
+		"the log of the daemon says why; l2tpctl doctor what the machine lacks; it is tried again every second"}
 	causeUnknownRejection = cause{"rejected", "", "the log of the daemon says more"}
 )
 

@@ -83,6 +83,7 @@ type Concentrator struct {
 	nextClient time.Time
 	started    time.Time
 	counters   *counters
+	unsteered  bool // the steering table is missing and cannot be put back
 }
 
 // New returns a Concentrator made of parts. Serve must be called for it to do anything.

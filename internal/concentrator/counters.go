@@ -21,6 +21,8 @@ type counters struct {
 	kernelErrors uint64
 	noSlot       uint64
 
+	restored, unrestored uint64 // how often the steering table was put back, and could not be
+
 	ikeReceived, ikeSent uint64
 	ikeFailed            uint64
 	phase1, children     uint64

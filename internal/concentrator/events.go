@@ -32,6 +32,9 @@ const (
 	eventSessionDown     = "session_down"
 	eventSessionFailed   = "session_failed" // there is no PPP endpoint for it
 	eventAuthRejected    = "auth_rejected"
+
+	eventSteeringRestored = "steering_restored"
+	eventSteeringMissing  = "steering_missing"
 )
 
 // levels are those of the log by severity.

@@ -65,6 +65,7 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	*in = sink{
 		ike: c.HandleIKE, l2tp: c.HandleL2TP, aaa: c.HandleAAA,
 		mapping: c.HandleMapping, expire: c.HandleExpire, overrun: c.HandleOverrun,
+		restore: c.HandleRestoration,
 	}
 
 	if s.revocation != nil {
@@ -72,11 +73,13 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	}
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		defer sys.monitor.Close() // end the readers
+		defer sys.steering.Close() // end the readers
+		defer sys.monitor.Close()
 		defer sys.ike.Close()
 		return c.Serve(running)
 	})
 	group.Go(func() error { return sys.watchSAs(in) })
+	group.Go(func() error { return sys.steering.Run(in.restore) })
 	group.Go(func() error { return sys.ike.Run(in.ike) })
 	group.Go(func() error { return control.Serve(running, listener, c.API(), version, log) })
 	if s.revocation != nil {

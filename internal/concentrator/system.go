@@ -33,7 +33,7 @@ type system struct {
 	tunnels  kernelTunnels
 	aaa      *aaa.Server
 	launcher *pppd.Launcher
-	steering steeringTable
+	steering guardedTable
 
 	undo []func() error
 }
@@ -46,12 +46,13 @@ type sink struct {
 	mapping func(xfrm.Mapping)
 	expire  func(xfrm.Expire)
 	overrun func()
+	restore func(steering.Restoration)
 }
 
 // openSystem takes possession of the machine. The lock comes first: who has it is the only daemon here, and may remove what
 // a dead predecessor has left. On an error nothing remains.
 func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *system, err error) {
-	sys := &system{steering: steeringTable(s.steering)}
+	sys := &system{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, sys.close())
@@ -87,10 +88,10 @@ func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *
 	if err = sweep(ctx, s, sys, log); err != nil {
 		return nil, err
 	}
-	if err = steering.Install(s.steering); err != nil {
+	if sys.steering.Guard, err = steering.NewGuard(s.steering); err != nil {
 		return nil, fmt.Errorf("install the steering table: %w", err)
 	}
-	sys.onClose(sys.steering.Remove)
+	sys.onClose(func() error { return errors.Join(sys.steering.Close(), steering.Remove(s.steering)) })
 	if sys.poller, err = udp.NewPoller(func(slot uint16, remote netip.AddrPort, payload []byte) {
 		in.l2tp(l2tp.Datagram{Tunnel: slot, Remote: remote, Payload: payload})
 	}); err != nil {
@@ -254,12 +255,10 @@ func (u users) Addresses() (free, used int) {
 	return st.PoolSize - st.PoolUsed, st.PoolUsed
 }
 
-// steeringTable is the installed table.
-type steeringTable steering.Config
+// guardedTable is the installed table.
+type guardedTable struct{ *steering.Guard }
 
-func (t steeringTable) Read() (map[string]uint64, error) {
-	counters, err := steering.Read(steering.Config(t))
+func (t guardedTable) Read() (map[string]uint64, error) {
+	counters, err := t.Guard.Read()
 	return counters.Packets(), err
 }
-
-func (t steeringTable) Remove() error { return steering.Remove(steering.Config(t)) }

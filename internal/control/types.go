@@ -96,6 +96,9 @@ type ErrorStats struct {
 	Send      uint64 `json:"send"`       // messages that could not be sent
 	Kernel    uint64 `json:"kernel"`     // operations on SAs, tunnels and sessions that the kernel refused
 	Runts     uint64 `json:"runts"`      // datagrams to the IKE ports that were no IKE, and ones that could not be answered
+
+	Restored   uint64 `json:"steering_restored"`   // times that somebody removed or changed the steering table, and it was put back
+	Unrestored uint64 `json:"steering_unrestored"` // attempts to put it back that failed
 }
 
 // IKEStats counts IKE messages and exchanges.

@@ -55,6 +55,16 @@ func (c *Counters) named() []namedCounter {
 	}
 }
 
+// raise makes no counter smaller than that of least.
+func (c *Counters) raise(least Counters) {
+	floor := least.named()
+	for i, n := range c.named() {
+		if n.Packets < floor[i].Packets {
+			*n.Counter = *floor[i].Counter
+		}
+	}
+}
+
 type namedCounter struct {
 	name string
 	*Counter

@@ -15,9 +15,11 @@ func (c Config) table() *nftables.Table {
 
 // Install puts the table in place of whatever has its name, in one transaction: packets see the old rules or the new ones, never none.
 // Counters go on from where they were. It may be called again at any time.
-func Install(cfg Config) error {
-	cfg = cfg.withDefaults()
-	if err := cfg.Validate(); err != nil {
+func Install(cfg Config) error { return cfg.withDefaults().install(Counters{}) }
+
+// install is Install; no counter begins below what it was at least.
+func (c Config) install(least Counters) error {
+	if err := c.Validate(); err != nil {
 		return fmt.Errorf("install nftables table: %w", err)
 	}
 	if !littleEndian() {
@@ -25,15 +27,16 @@ func Install(cfg Config) error {
 	}
 	conn, err := nftables.New()
 	if err != nil {
-		return fmt.Errorf("install nftables table inet %s: %w", cfg.Table, err)
+		return fmt.Errorf("install nftables table inet %s: %w", c.Table, err)
 	}
-	old, _, err := readCounters(conn, cfg)
+	counters, _, err := readCounters(conn, c)
 	if err != nil {
 		return err
 	}
-	cfg.build(conn, old)
+	counters.raise(least)
+	c.build(conn, counters)
 	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("install nftables table inet %s (needs CAP_NET_ADMIN, and the modules nf_tables, nft_ct, nft_fib_inet): %w", cfg.Table, err)
+		return fmt.Errorf("install nftables table inet %s (needs CAP_NET_ADMIN, and the modules nf_tables, nft_ct, nft_fib_inet): %w", c.Table, err)
 	}
 	return nil
 }
@@ -118,19 +121,7 @@ func Present(cfg Config) (bool, error) {
 
 // countRules asks the kernel how many rules the table has. (The library cannot: it decodes them and does not know all expressions.)
 func (c Config) countRules() (int, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return 0, fmt.Errorf("list rules of nftables table inet %s: %w", c.Table, err)
-	}
-	defer conn.Close()
-	name, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.NFTA_RULE_TABLE, Data: []byte(c.Table + "\x00")}})
-	if err != nil {
-		return 0, fmt.Errorf("list rules of nftables table inet %s: %w", c.Table, err)
-	}
-	replies, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE, Flags: netlink.Request | netlink.Dump},
-		Data:   append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, name...), // struct nfgenmsg
-	})
+	replies, err := ask(unix.NFT_MSG_GETRULE, netlink.Request|netlink.Dump, c.attribute())
 	if err != nil {
 		return 0, fmt.Errorf("list rules of nftables table inet %s: %w", c.Table, err)
 	}

@@ -1,0 +1,43 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Capture is a tcpdump that runs.
+type Capture struct{ process *Process }
+
+// Capture prints the packets of an interface that match a filter of tcpdump(8), from its return on.
+func (n *Namespace) Capture(device, filter string) (*Capture, error) {
+	process, err := n.lab.start(n.Command(context.Background(), "tcpdump", "-n", "-l", "--immediate-mode", "-i", device, filter), fmt.Sprintf("tcpdump-%s.log", n.Name))
+	if err != nil {
+		return nil, err
+	}
+	return &Capture{process}, Until(context.Background(), 10*time.Second, n.Name+": tcpdump listens", func() error { return process.says("listening on") })
+}
+
+// Stop ends the capture and returns a line for each packet.
+func (c *Capture) Stop() ([]string, error) {
+	if err := c.process.Signal(syscall.SIGINT, 10*time.Second); err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(c.process.Log)
+	if err != nil {
+		return nil, fmt.Errorf("read what tcpdump printed: %w", err)
+	}
+	if !strings.Contains(string(text), "0 packets dropped by kernel") {
+		return nil, fmt.Errorf("tcpdump has not seen everything: %s", lastLines(string(text), 5))
+	}
+	var packets []string
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, " > ") {
+			packets = append(packets, strings.TrimSpace(line))
+		}
+	}
+	return packets, nil
+}

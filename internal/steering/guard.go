@@ -1,0 +1,229 @@
+package steering
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// countInterval is how often the counters are noted, so that a table that is taken away costs no more of them than that.
+	countInterval = 5 * time.Second
+	// Restoring is tried again after retryInterval. Somebody who takes the table away again and again finds it back at once for
+	// maxHaste times in a row, and then after that time.
+	retryInterval = time.Second
+	maxHaste      = 10
+	// eventBuffer is in octets: a firewall may load thousands of rules at once.
+	eventBuffer = 1 << 20
+)
+
+// A Guard keeps the table as it was installed: it hears of every transaction of nftables in the namespace and puts the table back when
+// one has changed it.
+type Guard struct {
+	cfg    Config
+	events *netlink.Conn
+
+	mu     sync.Mutex
+	last   Counters
+	want   fingerprint
+	closed bool
+	// For Run, which alone restores.
+	haste    int       // restorations in a row
+	restored time.Time // the latest
+}
+
+// A Restoration tells that the table was gone, or was not as it was installed.
+type Restoration struct {
+	Missing bool // all of it; otherwise it was changed
+	// The thread that did it, if the kernel told: its id in the initial namespace, 0 if not known, and its name.
+	PID     int
+	Process string
+	// Err says why the table could not be put back; it is tried again every second.
+	Err error
+}
+
+// NewGuard installs the table like [Install], and watches over it from then on.
+func NewGuard(cfg Config) (*Guard, error) {
+	cfg = cfg.withDefaults()
+	events, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, fmt.Errorf("listen to nftables: %w", err)
+	}
+	g := &Guard{cfg: cfg, events: events}
+	_ = events.SetReadBuffer(eventBuffer) // best effort: what is lost is looked for
+	if err := events.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
+		_ = events.Close()
+		return nil, fmt.Errorf("listen to nftables: %w", err)
+	}
+	if err := g.install(); err != nil {
+		_ = events.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+// install puts the table in place and learns how the kernel shows it. The caller holds mu, or is alone.
+func (g *Guard) install() error {
+	const attempts = 10
+	for range attempts {
+		before, err := generation()
+		if err != nil {
+			return err
+		}
+		if err := g.cfg.install(g.last); err != nil {
+			return err
+		}
+		if g.want, err = g.cfg.readFingerprint(); err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		// Were there others between, one of them may have been in our table.
+		if after, afterErr := generation(); err == nil && afterErr == nil && after == before+1 {
+			return nil
+		}
+	}
+	return fmt.Errorf("install nftables table inet %s: other programs change nftables all the time", g.cfg.Table)
+}
+
+// Run restores the table whenever somebody changes it, and tells of it, until [Guard.Close]. It works on the network namespace of the
+// calling thread, which must be that of NewGuard. Any error is final.
+func (g *Guard) Run(tell func(Restoration)) error {
+	g.note()
+	touched := false
+	next := time.Now().Add(countInterval)
+	for {
+		var by Restoration
+		if !touched {
+			_ = g.events.SetReadDeadline(next)
+			var err error
+			touched, by, err = g.wait()
+			switch {
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				g.note()
+				next = time.Now().Add(countInterval)
+				continue
+			case errors.Is(err, os.ErrClosed):
+				return nil
+			case err != nil:
+				return err
+			}
+		}
+		if !touched {
+			continue
+		}
+		restored := false
+		if restored, touched = g.check(&by); restored {
+			tell(by)
+		}
+		if touched {
+			time.Sleep(retryInterval)
+		}
+	}
+}
+
+// wait reads events up to the end of a transaction, and says whether it touched the table and who did it.
+func (g *Guard) wait() (touched bool, by Restoration, err error) {
+	for {
+		msgs, err := g.events.Receive()
+		switch {
+		case errors.Is(err, unix.ENOBUFS):
+			return true, by, nil
+		case err != nil:
+			if g.isClosed() {
+				return false, by, os.ErrClosed
+			}
+			return false, by, err
+		}
+		for _, m := range msgs {
+			switch {
+			case m.Header.Type != nftablesSubsystem|unix.NFT_MSG_NEWGEN:
+				touched = touched || g.cfg.concerns(m)
+			case touched && len(m.Data) >= sizeNFGenMsg:
+				if pid := attribute(m.Data[sizeNFGenMsg:], attrGenProcessID); len(pid) == 4 {
+					by.PID = int(binary.BigEndian.Uint32(pid))
+				}
+				by.Process = string(bytes.TrimRight(attribute(m.Data[sizeNFGenMsg:], attrGenProcess), "\x00"))
+				return true, by, nil
+			}
+		}
+		if !touched {
+			return false, by, nil
+		}
+	}
+}
+
+// check compares the table, and puts it back if it differs. again says that it has to be called once more.
+func (g *Guard) check(by *Restoration) (restored, again bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false, false
+	}
+	got, err := g.cfg.readFingerprint()
+	if err != nil {
+		return false, true
+	}
+	if got == g.want {
+		return false, false
+	}
+	if time.Since(g.restored) > retryInterval {
+		g.haste = 0
+	} else if g.haste++; g.haste > maxHaste {
+		return false, true
+	}
+	by.Missing = got == emptyFingerprint
+	by.Err = g.install()
+	g.restored = time.Now()
+	return true, by.Err != nil
+}
+
+// emptyFingerprint is that of a table that is not there.
+var emptyFingerprint = fingerprint(sha256.New().Sum(nil))
+
+// note remembers the counters.
+func (g *Guard) note() { _, _ = g.Read() }
+
+// Read returns the counters, which go on over restorations. The error is [fs.ErrNotExist] while the table or one of its counters is missing.
+func (g *Guard) Read() (Counters, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c, err := Read(g.cfg)
+	if err == nil {
+		g.last = c
+	}
+	return c, err
+}
+
+// Intact reports whether the table is what was installed.
+func (g *Guard) Intact() (bool, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	got, err := g.cfg.readFingerprint()
+	return err == nil && got == g.want, err
+}
+
+func (g *Guard) isClosed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed
+}
+
+// Close ends the watch; the table stays until [Remove]. When it has returned, the table is not touched any more.
+func (g *Guard) Close() error {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	err := g.events.Close()
+	if errors.Is(err, fs.ErrClosed) {
+		return nil
+	}
+	return err
+}
