@@ -64,7 +64,7 @@ func (*still) Stats(context.Context) (control.Stats, error) {
 		UptimeSeconds: 77, Tunnels: 2, Sessions: 3, Goroutines: 12,
 		IKE:      control.IKEStats{Clients: 2, Received: 9, Drops: map[string]uint64{"malformed": 1, "cookie": 2}},
 		Slots:    control.SlotStats{Used: 2, Exhausted: 5},
-		Errors:   control.ErrorStats{InboxFull: 6, Panics: 1, Send: 7, Kernel: 2, Runts: 9},
+		Errors:   control.ErrorStats{InboxFull: 6, Panics: 1, Send: 7, Kernel: 2, Runts: 9, Restored: 3, Unrestored: 8},
 		Steering: map[string]uint64{"cleartext": 4},
 		XfrmStat: map[string]uint64{"XfrmInNoStates": 8},
 	}, nil

@@ -35,6 +35,7 @@ type Guard struct {
 	mu     sync.Mutex
 	last   Counters
 	want   fingerprint
+	own    uint32 // generation of our latest transaction
 	closed bool
 	// For Run, which alone restores.
 	haste    int       // restorations in a row
@@ -74,7 +75,7 @@ func NewGuard(cfg Config) (*Guard, error) {
 // install puts the table in place and learns how the kernel shows it. The caller holds mu, or is alone.
 func (g *Guard) install() error {
 	const attempts = 10
-	for range attempts {
+	for n := 1; ; n++ {
 		before, err := generation()
 		if err != nil {
 			return err
@@ -82,15 +83,20 @@ func (g *Guard) install() error {
 		if err := g.cfg.install(g.last); err != nil {
 			return err
 		}
-		if g.want, err = g.cfg.readFingerprint(); err != nil && !errors.Is(err, unix.EINTR) {
+		want, err := g.cfg.readFingerprint()
+		if err != nil {
 			return err
 		}
-		// Were there others between, one of them may have been in our table.
-		if after, afterErr := generation(); err == nil && afterErr == nil && after == before+1 {
+		after, err := generation()
+		if err != nil {
+			return err
+		}
+		// Were there others between, one of them may have been in our table; where there always are, they hardly are.
+		if after == before+1 || n == attempts {
+			g.want, g.own = want, before+1
 			return nil
 		}
 	}
-	return fmt.Errorf("install nftables table inet %s: other programs change nftables all the time", g.cfg.Table)
 }
 
 // Run restores the table whenever somebody changes it, and tells of it, until [Guard.Close]. It works on the network namespace of the
@@ -147,6 +153,10 @@ func (g *Guard) wait() (touched bool, by Restoration, err error) {
 			case m.Header.Type != nftablesSubsystem|unix.NFT_MSG_NEWGEN:
 				touched = touched || g.cfg.concerns(m)
 			case touched && len(m.Data) >= sizeNFGenMsg:
+				if id := attribute(m.Data[sizeNFGenMsg:], attrGenID); len(id) == 4 && binary.BigEndian.Uint32(id) == g.generation() {
+					touched = false // that was ourselves
+					continue
+				}
 				if pid := attribute(m.Data[sizeNFGenMsg:], attrGenProcessID); len(pid) == 4 {
 					by.PID = int(binary.BigEndian.Uint32(pid))
 				}
@@ -208,6 +218,12 @@ func (g *Guard) Intact() (bool, error) {
 	defer g.mu.Unlock()
 	got, err := g.cfg.readFingerprint()
 	return err == nil && got == g.want, err
+}
+
+func (g *Guard) generation() uint32 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.own
 }
 
 func (g *Guard) isClosed() bool {
