@@ -103,7 +103,7 @@ func TestPhase2Causes(t *testing.T) {
 		text  string
 		play  func(w *world, m *ikev1test.MainMode)
 	}{
-		{"tunnel mode", ikev1.CauseEncapsulationMode, "encapsulation mode 1", func(w *world, m *ikev1test.MainMode) {
+		{"tunnel mode", ikev1.CauseEncapsulationMode, "the client asks for tunnel mode", func(w *world, m *ikev1test.MainMode) {
 			refused(w, m.QuickMode(1, func(q *ikev1test.QuickMode) { q.Propose(ikev1test.ESPTransform(1, 12, 256, 2, 1)) }), "tunnel mode")
 		}},
 		{"another port", ikev1.CauseSelectors, "UDP port 53", func(w *world, m *ikev1test.MainMode) {

@@ -101,6 +101,8 @@ func (i Integrity) String() string {
 	switch i {
 	case None:
 		return ""
+	case 1:
+		return "md5" // never allowed, but offered
 	case HMACSHA1_96:
 		return "sha1"
 	case HMACSHA256_128:

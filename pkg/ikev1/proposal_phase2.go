@@ -183,7 +183,7 @@ func explainPhase2(offer *wire.SA, allowed []Phase2Proposal, terms phase2Terms) 
 			switch permitted := slices.Contains(allowed, o.proposal); {
 			case !o.acceptable:
 			case permitted && !o.fits(terms.encapsulated):
-				wrongMode = fmt.Sprintf("encapsulation mode %d", o.mode)
+				wrongMode = modeName(o.mode)
 			case permitted && !terms.pfs(o):
 				wrongGroup = &o
 			case permitted || o.proposal.validate() != nil:
@@ -222,6 +222,23 @@ func (terms phase2Terms) explainPFS(o phase2Offer) (allow, detail string) {
 	return g.String(), fmt.Sprintf("PFS with %s is not allowed", g)
 }
 
+// modeName names an encapsulation mode.
+func modeName(mode uint64) string {
+	switch mode {
+	case 0:
+		return "no encapsulation mode"
+	case 1:
+		return "tunnel mode"
+	case modeTransport:
+		return "transport mode"
+	case 3, 61443:
+		return "tunnel mode in UDP"
+	case modeUDPTransport, modeUDPTransportDraft:
+		return "transport mode in UDP"
+	}
+	return fmt.Sprintf("encapsulation mode %d", mode)
+}
+
 func espName(id uint8) string {
 	switch id {
 	case 2:
@@ -237,11 +254,8 @@ func espName(id uint8) string {
 }
 
 func integrityName(n uint64) string {
-	switch n {
-	case 0:
+	if n == 0 {
 		return "noauth"
-	case 1:
-		return "md5"
 	}
 	return Integrity(n & 0xffff).String()
 }
