@@ -73,6 +73,7 @@ type Facts struct {
 	Identity string     // who the client says it is
 	Proposal string     // what the client offers and the server could allow: a proposal, or a group for PFS
 	Setting  string     // the key of the configuration to change, where that is not always the same
+	Profile  string     // the profile of the configuration that would allow it, if one is in use
 	Limit    int        // that limit
 	Detail   string     // what exactly is wrong
 }
@@ -99,8 +100,8 @@ const registryKey = `HKLM\SYSTEM\CurrentControlSet\Services\PolicyAgent\AssumeUD
 // explanations has all the words for all the causes, and what would cure each: one setting here, or one step at the client.
 var explanations = map[Cause]explanation{
 	CauseNoProposal: {"no phase 1 proposal in common", always(
-		"set {setting} to compatible to accept {proposal}, or change the settings of the client",
-		"allow {proposal} in phase 1 (ike.proposals), or change the settings of the client",
+		"set ike.profile to {profile} to accept {proposal}, or change the settings of the client",
+		"allow {proposal} in phase 1 (ike.proposals) beside what others need, or change the settings of the client",
 		"the client offers only algorithms that are not supported: enable AES with SHA-1 or SHA-2 there")},
 	CauseLegacyProposal: {"no phase 1 proposal in common: the client has nothing better than {proposal}", always(
 		"add {proposal} to {setting}, or enable AES with group 14 (modp2048) on the client",
@@ -109,7 +110,8 @@ var explanations = map[Cause]explanation{
 		"add {proposal} to {setting}: an Android of version 11 or older has no setting for the group",
 		"set ike.profile to legacy: an Android of version 11 or older has no setting for the group")},
 	CauseAuthMethod: {"no phase 1 proposal in common: the client wants to authenticate by {detail}", always(
-		"set the client to a pre-shared key, or to a certificate if ike.certificates are configured")},
+		"configure {setting} if this server is to do so too, or set the client to another way",
+		"set the client to a pre-shared key or a certificate, as for L2TP/IPsec, and to nothing besides")},
 	CauseAggressiveMode: {"the client begins with Aggressive Mode, which is off", []cure{
 		{"android", "clear the IPSec identifier in the VPN profile of the client"},
 		{"apple", "clear the group name in the VPN settings of the client"},
@@ -161,7 +163,7 @@ var explanations = map[Cause]explanation{
 	CauseBadSignature: {"the client's signature does not belong to its certificate", always(
 		"install a certificate together with the private key that was made for it on the client")},
 	CauseUnknownIdentity: {"no rule allows the client's certificate", always(
-		"add {identity} to ike.allow", "add a rule for it to ike.allow")},
+		`add "{identity}" to ike.allow, with the quotation marks`, "add a rule for it to ike.allow")},
 	CauseInternal: {"the server failed", always(
 		"look into the log of the daemon")},
 
@@ -175,13 +177,14 @@ var explanations = map[Cause]explanation{
 		"let the peer trust our certificate, and allow its identity; or compare the pre-shared keys")},
 
 	CauseNoESPProposal: {"no phase 2 proposal in common", always(
-		"set {setting} to compatible to accept {proposal}, or change the settings of the client",
-		"allow {proposal} in phase 2 (ike.esp_proposals), or change the settings of the client",
+		"set ike.profile to {profile} to accept {proposal}, or change the settings of the client",
+		"allow {proposal} in phase 2 (ike.esp_proposals) beside what others need, or change the settings of the client",
 		"the client offers only algorithms that are not supported: enable AES with SHA-1 or SHA-2 for ESP there")},
 	CauseEncapsulationMode: {"no phase 2 proposal in common: the client asks for {detail}, which does not fit its path", always(
 		"set the client to transport mode, with NAT traversal left to itself")},
 	CausePFSGroup: {"no phase 2 proposal in common: {detail}", always(
-		"allow PFS with {proposal} (ike.pfs_groups), or switch PFS off in the client",
+		"set ike.profile to {profile} to accept it, or switch PFS off in the client",
+		"allow PFS with {proposal} (ike.pfs_groups) beside what others need, or switch PFS off in the client",
 		"switch PFS off in the client")},
 	CauseSelectors: {"the client does not ask for L2TP: {detail}", always(
 		"the client has to protect UDP traffic to port 1701 of this server, in transport mode")},
@@ -233,7 +236,8 @@ func (c Cause) Explain(f Facts) (text, hint string) {
 // blanks returns the value of each blank, empty if it is not known.
 func (f Facts) blanks() map[string]string {
 	m := map[string]string{
-		"{client}": "", "{identity}": f.Identity, "{proposal}": f.Proposal, "{setting}": f.Setting, "{limit}": strconv.Itoa(f.Limit), "{detail}": f.Detail,
+		"{client}": "", "{identity}": f.Identity, "{proposal}": f.Proposal, "{setting}": f.Setting, "{profile}": f.Profile,
+		"{limit}": strconv.Itoa(f.Limit), "{detail}": f.Detail,
 	}
 	if f.Client.IsValid() {
 		m["{client}"] = f.Client.String()

@@ -40,7 +40,7 @@ func TestEveryCauseIsExplained(t *testing.T) {
 	if set := Causes(); len(all) != len(set) || len(all) < 30 {
 		t.Errorf("%d causes %v, %d explanations %v", len(all), all, len(set), set)
 	}
-	known := Facts{Client: netip.MustParseAddr("198.51.100.7"), Identity: "CN=alice", Proposal: "aes256-sha1-modp1024", Setting: "ike.half_open_max", Limit: 9, Detail: "so it is"}
+	known := Facts{Client: netip.MustParseAddr("198.51.100.7"), Identity: "CN=alice", Proposal: "aes256-sha1-modp1024", Setting: "ike.half_open_max", Profile: "legacy", Limit: 9, Detail: "so it is"}
 	for _, c := range all {
 		if strings.ContainsFunc(string(c), func(r rune) bool { return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') }) {
 			t.Errorf("%q is not in snake case", c)
@@ -71,9 +71,9 @@ func TestExplain(t *testing.T) {
 		{CauseAndroidMODP1024, Facts{}, "modp1024", "set ike.profile to legacy"},
 		{CauseSHA256Truncation, Facts{Kind: kindAndroid}, "96 bits", "set ike.sha256_96 to android"},
 		{CauseSHA256Truncation, Facts{Kind: "apple"}, "96 bits", "remove sha256 from ike.esp_proposals"},
-		{CauseUnknownIdentity, Facts{Identity: "CN=alice, O=Example"}, "no rule allows", "add CN=alice, O=Example to ike.allow"},
+		{CauseUnknownIdentity, Facts{Identity: "CN=alice, O=Example"}, "no rule allows", `add "CN=alice, O=Example" to ike.allow`},
 		{CauseUnknownIdentity, Facts{}, "no rule allows", "add a rule for it"},
-		{CauseUnknownIdentity, Facts{Identity: "{client}", Client: alice}, "", "add {client} to"}, // a peer cannot use blanks
+		{CauseUnknownIdentity, Facts{Identity: "{client}", Client: alice}, "", `add "{client}" to`}, // a peer cannot use blanks
 		{CauseAggressiveMode, Facts{Kind: "apple"}, "Aggressive Mode", "clear the group name"},
 		{CauseAggressiveMode, Facts{Kind: kindAndroid}, "Aggressive Mode", "clear the IPSec identifier"},
 		{CauseCertificateExpired, Facts{Identity: "bob", Detail: "on 1 May"}, "has expired: on 1 May", "certificate for bob"},

@@ -255,7 +255,7 @@ func TestQuirk39PFSWithMODP1024(t *testing.T) {
 	w.leave(k, m, q)
 	w = newWorld(t, func(c *ikev1.Config) { c.PFSGroups = []dh.Group{dh.MODP2048} })
 	m, q, outcome = w.dial(k, natted(k, 1))
-	want(t, outcome, "pfs_group: allow PFS with modp1024 (ike.pfs_groups), or switch PFS off in the client", "and where it is not")
+	want(t, outcome, "pfs_group: allow PFS with modp1024 (ike.pfs_groups) beside what others need, or switch PFS off in the client", "and where it is not")
 	w.leave(k, m, q)
 }
 

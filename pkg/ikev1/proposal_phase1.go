@@ -118,14 +118,15 @@ func answerSA(offer *wire.SA, p wire.Proposal, spi []byte, t wire.Transform) *wi
 // of the usual profile, one that is in no profile, or one that only the legacy profile has.
 func explainPhase1(offer *wire.SA, allowed []Phase1Proposal, methods []pki.Method, kind string) diagnosis {
 	x := diagnosis{cause: CauseNoProposal, facts: Facts{Kind: kind}, allowed: names(allowed)}
-	var otherAuth, usual, other, weak string
+	var otherAuth uint64
+	var usual, other, weak string
 	for _, p := range offer.Proposals {
 		for _, t := range p.Transforms {
 			o := readPhase1(p, t)
 			x.offered = appendName(x.offered, o.String())
 			switch {
 			case !slices.Contains(methods, o.method):
-				otherAuth = cmp.Or(otherAuth, authMethodName(o.auth))
+				otherAuth = cmp.Or(otherAuth, o.auth)
 			case !o.acceptable || o.proposal.validate() != nil:
 			case slices.Contains(Compatible.Phase1(), o.proposal):
 				usual = cmp.Or(usual, o.String())
@@ -139,7 +140,7 @@ func explainPhase1(offer *wire.SA, allowed []Phase1Proposal, methods []pki.Metho
 	modern, compatible := slices.Equal(allowed, Modern.Phase1()), slices.Equal(allowed, Compatible.Phase1())
 	switch {
 	case usual != "" && modern:
-		x.facts.Proposal, x.facts.Setting = usual, "ike.profile"
+		x.facts.Proposal, x.facts.Profile = usual, string(Compatible)
 	case usual+other != "":
 		x.facts.Proposal = cmp.Or(usual, other)
 	case weak != "":
@@ -150,10 +151,27 @@ func explainPhase1(offer *wire.SA, allowed []Phase1Proposal, methods []pki.Metho
 		if !modern && !compatible {
 			x.facts.Setting = "ike.proposals" // where there is a list, a profile would change nothing
 		}
-	case otherAuth != "":
-		x.cause, x.facts.Detail = CauseAuthMethod, otherAuth
+	case otherAuth != 0:
+		x.cause, x.facts.Detail, x.facts.Setting = CauseAuthMethod, authMethodName(otherAuth), authSetting(pki.Method(otherAuth))
 	}
 	return x
+}
+
+// authSetting is what has to be configured for a way to authenticate, empty if we have no such way.
+func authSetting(method pki.Method) string {
+	switch method {
+	case pki.PSK:
+		return "ike.psk or ike.keys"
+	case pki.RSASignature:
+		return "ike.certificates with an RSA key"
+	case pki.ECDSA256:
+		return "ike.certificates with an ECDSA key on P-256"
+	case pki.ECDSA384:
+		return "ike.certificates with an ECDSA key on P-384"
+	case pki.ECDSA521:
+		return "ike.certificates with an ECDSA key on P-521"
+	}
+	return ""
 }
 
 // names returns the strings of a list of proposals.

@@ -174,7 +174,7 @@ func bundled(offer *wire.SA, number uint8) bool {
 // explainPhase2 says why an offer was refused.
 func explainPhase2(offer *wire.SA, allowed []Phase2Proposal, terms phase2Terms) diagnosis {
 	x := diagnosis{cause: CauseNoESPProposal, allowed: names(allowed)}
-	var wrongMode, usual, supported string
+	var wrongMode, usual, other, weak string
 	var wrongGroup *phase2Offer
 	for _, p := range offer.Proposals {
 		for _, t := range p.Transforms {
@@ -189,21 +189,29 @@ func explainPhase2(offer *wire.SA, allowed []Phase2Proposal, terms phase2Terms) 
 			case permitted || o.proposal.validate() != nil:
 			case slices.Contains(Compatible.Phase2(), o.proposal):
 				usual = cmp.Or(usual, o.proposal.String())
+			case slices.Contains(Legacy.Phase2(), o.proposal):
+				weak = cmp.Or(weak, o.proposal.String())
 			default:
-				supported = cmp.Or(supported, o.proposal.String())
+				other = cmp.Or(other, o.proposal.String())
 			}
 		}
 	}
+	modern, compatible := slices.Equal(allowed, Modern.Phase2()), slices.Equal(allowed, Compatible.Phase2())
 	switch {
 	case wrongMode != "":
 		x.cause, x.facts.Detail = CauseEncapsulationMode, wrongMode
 	case wrongGroup != nil:
 		x.cause = CausePFSGroup
 		x.facts.Proposal, x.facts.Detail = terms.explainPFS(*wrongGroup)
-	case usual != "" && slices.Equal(allowed, Modern.Phase2()):
-		x.facts.Proposal, x.facts.Setting = usual, "ike.profile"
+		if g := dh.Group(wrongGroup.group); slices.Equal(terms.groups, Modern.PFSGroups()) && slices.Contains(Compatible.PFSGroups(), g) {
+			x.facts.Profile = string(Compatible)
+		}
+	case usual != "" && modern:
+		x.facts.Proposal, x.facts.Profile = usual, string(Compatible)
+	case usual+other == "" && weak != "" && (modern || compatible):
+		x.facts.Proposal, x.facts.Profile = weak, string(Legacy)
 	default:
-		x.facts.Proposal = cmp.Or(usual, supported)
+		x.facts.Proposal = cmp.Or(usual, other, weak)
 	}
 	return x
 }

@@ -88,8 +88,11 @@ func TestPhase1Selection(t *testing.T) {
 }
 
 func TestPhase1Refused(t *testing.T) {
-	auth := offer1(1, suite{7, 256, 4, 14})
-	auth.Proposals[0].Transforms[0].Attributes[4] = wire.ShortAttribute(wire.AttrAuthMethod, 3)
+	auth := func(method uint16) *wire.SA {
+		sa := offer1(1, suite{7, 256, 4, 14})
+		sa.Proposals[0].Transforms[0].Attributes[4] = wire.ShortAttribute(wire.AttrAuthMethod, method)
+		return sa
+	}
 	for _, c := range []struct {
 		name          string
 		cause         Cause
@@ -101,7 +104,9 @@ func TestPhase1Refused(t *testing.T) {
 		{"old client", CauseLegacyProposal, "set ike.profile to legacy", "aes256-sha384-modp1024", offer1(1, androidPhase1...), ""},
 		{"3DES with a strong group", CauseLegacyProposal, "set ike.profile to legacy", "3des-sha1-modp2048", offer1(1, suite{5, 0, 1, 14}, suite{5, 0, 2, 14}), ""},
 		{"old router", CauseNoProposal, "enable AES", "3des-md5-modp1024", offer1(1, suite{5, 0, 1, 2}), ""},
-		{"certificate", CauseAuthMethod, "pre-shared key", "aes256-sha256-modp2048-rsa signature", auth, ""},
+		{"certificate", CauseAuthMethod, "configure ike.certificates with an RSA key", "aes256-sha256-modp2048-rsa signature", auth(3), ""},
+		{"ECDSA", CauseAuthMethod, "an ECDSA key on P-384", "aes256-sha256-modp2048-ecdsa384 signature", auth(10), ""},
+		{"XAUTH", CauseAuthMethod, "nothing besides", "aes256-sha256-modp2048-xauth with a pre-shared key", auth(65001), ""},
 		{"strong, but not allowed", CauseNoProposal, "allow aes256-sha256-modp8192 in phase 1", "aes256-sha256-modp8192", offer1(1, suite{7, 256, 4, 2}, suite{7, 256, 4, 18}), ""},
 	} {
 		if choice, ok := choosePhase1(rank(Compatible.Phase1()), psk, c.offer); ok {
@@ -134,6 +139,40 @@ func TestCureFitsConfiguration(t *testing.T) {
 		{"3DES, a list", Compatible.Phase1()[:2], "", offer1(1, suite{5, 0, 2, 14}), "add 3des-sha1-modp2048 to ike.proposals"},
 	} {
 		x := explainPhase1(c.offer, c.allowed, psk, c.kind)
+		if _, hint := x.cause.Explain(x.facts); !strings.HasPrefix(hint, c.hint) {
+			t.Errorf("%s: %s", c.name, hint)
+		}
+	}
+}
+
+// TestPreSharedKeyUnknown: to a server that has certificates only, the client's pre-shared key is no cure.
+func TestPreSharedKeyUnknown(t *testing.T) {
+	x := explainPhase1(offer1(1, suite{7, 256, 4, 14}), Compatible.Phase1(), []pki.Method{pki.RSASignature}, "")
+	if _, hint := x.cause.Explain(x.facts); x.cause != CauseAuthMethod || !strings.HasPrefix(hint, "configure ike.psk or ike.keys") {
+		t.Errorf("%s: %s", x.cause, hint)
+	}
+}
+
+// TestPhase2Cure: a profile where one is in use, as a list would shut out everybody else; otherwise the list.
+func TestPhase2Cure(t *testing.T) {
+	des3, sha1 := offer2(false, 2, 0, esp{3, 0, 2}), offer2(false, 2, 0, esp{12, 256, 2})
+	pfs := phase2Terms{groups: Modern.PFSGroups(), keLen: 128}
+	for _, c := range []struct {
+		name    string
+		allowed []Phase2Proposal
+		terms   phase2Terms
+		offer   *wire.SA
+		hint    string
+	}{
+		{"3DES, compatible", Compatible.Phase2(), phase2Terms{}, des3, "set ike.profile to legacy to accept 3des-sha1"},
+		{"3DES, modern", Modern.Phase2(), phase2Terms{}, des3, "set ike.profile to legacy to accept 3des-sha1"},
+		{"3DES, a list", Modern.Phase2()[:2], phase2Terms{}, des3, "allow 3des-sha1 in phase 2 (ike.esp_proposals)"},
+		{"SHA-1, modern", Modern.Phase2(), phase2Terms{}, sha1, "set ike.profile to compatible to accept aes256-sha1"},
+		{"SHA-1, a list", Modern.Phase2()[:2], phase2Terms{}, sha1, "allow aes256-sha1 in phase 2 (ike.esp_proposals)"},
+		{"PFS, modern", Compatible.Phase2(), pfs, offer2(false, 2, 2, esp{12, 256, 2}), "set ike.profile to compatible"},
+		{"PFS, a list", Compatible.Phase2(), phase2Terms{keLen: 128}, offer2(false, 2, 2, esp{12, 256, 2}), "allow PFS with modp1024 (ike.pfs_groups)"},
+	} {
+		x := explainPhase2(c.offer, c.allowed, c.terms)
 		if _, hint := x.cause.Explain(x.facts); !strings.HasPrefix(hint, c.hint) {
 			t.Errorf("%s: %s", c.name, hint)
 		}
