@@ -13,7 +13,7 @@ import (
 // responder. In message 1 the client says which group's key it has, so that the key depends on no address.
 func (e *Engine) handleAggressive(d Datagram, h wire.Header) {
 	if e.cfg.GroupPSK == nil {
-		e.failUnauthenticated(d, DropAggressive, because(CauseAggressiveMode, Facts{}))
+		e.failUnauthenticated(d, DropAggressive, func() diagnosis { return diagnosis{cause: CauseAggressiveMode, facts: introduction(d, h)} })
 		return
 	}
 	if h.MessageID != 0 {
@@ -39,6 +39,26 @@ func (e *Engine) handleAggressive(d Datagram, h wire.Header) {
 	}
 }
 
+// introduction is what a message 1 of Aggressive Mode says of its sender, as far as it can be read.
+func introduction(d Datagram, h wire.Header) (f Facts) {
+	all, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
+	if err != nil || h.Flags&wire.FlagEncryption != 0 {
+		return f
+	}
+	p := payloads(all)
+	if offer, ok := p.only(wire.PayloadSA); ok && len(offer) <= maxOffer {
+		if parsed, err := wire.ParseSA(offer); err == nil {
+			f.Kind = recognise(p.all(wire.PayloadVendorID), parsed).kind
+		}
+	}
+	if identity, ok := p.only(wire.PayloadID); ok {
+		if id, err := wire.ParseID(identity); err == nil && len(id.Data) <= maxGroupName {
+			f.Identity = id.String()
+		}
+	}
+	return f
+}
+
 // aggressive1 takes the offer, which comes with the public value: message 2 has to be authentic already, and costs a Diffie-Hellman
 // before anything shows that the sender is where it says. So there is none unless the group exists, and only so many in a second; and the
 // handshake gives way to any newcomer, like every one that has proved nothing.
@@ -58,13 +78,7 @@ func (e *Engine) aggressive1(d Datagram, h wire.Header) {
 	}
 	vendorIDs := p.all(wire.PayloadVendorID)
 	if len(e.groupKey(id)) == 0 {
-		e.failUnauthenticated(d, DropUnknownGroup, func() diagnosis {
-			facts := Facts{Kind: recognise(vendorIDs, parsed).kind}
-			if len(id.Data) <= maxGroupName {
-				facts.Identity = id.String()
-			}
-			return diagnosis{cause: CauseUnknownGroup, facts: facts}
-		})
+		e.failUnauthenticated(d, DropUnknownGroup, func() diagnosis { return diagnosis{cause: CauseUnknownGroup, facts: introduction(d, h)} })
 		return
 	}
 	methods := []pki.Method{pki.PSK}

@@ -20,6 +20,7 @@ const (
 	CauseAuthMethod         Cause = "auth_method"           // the client wants another way to authenticate
 	CauseAggressiveMode     Cause = "aggressive_mode"       // the client begins with Aggressive Mode
 	CauseUnknownGroup       Cause = "unknown_group"         // the client begins with Aggressive Mode and names no group of ours
+	CauseIKEv2              Cause = "ikev2"                 // the client begins with IKEv2
 	CauseAggressiveLimit    Cause = "aggressive_limit"      // too many of them in a second
 	CauseMessage3Lost       Cause = "message_3_lost"        // the client stopped after message 2 of Aggressive Mode
 	CauseNoPSK              Cause = "no_psk"                // there is no pre-shared key for this peer
@@ -116,6 +117,8 @@ var explanations = map[Cause]explanation{
 		{"android", "clear the IPSec identifier in the VPN profile of the client"},
 		{"apple", "clear the group name in the VPN settings of the client"},
 		{"", "set the client to Main Mode; phones and Macs use it when their group name or IPSec identifier is empty"}}},
+	CauseIKEv2: {"the client begins with IKEv2, which this server does not speak", always(
+		"set the client to L2TP/IPsec (on Windows, instead of the type Automatic), or to IKEv1")},
 	CauseUnknownGroup: {"the client begins with Aggressive Mode in the name of no group of this server", []cure{
 		{"android", "clear the IPSec identifier in the VPN profile of the client, or add {identity} to ike.groups"},
 		{"apple", "clear the group name in the VPN settings of the client, or add {identity} to ike.groups"},

@@ -164,4 +164,13 @@ func TestAggressiveModeIsExplained(t *testing.T) {
 		t.Errorf("the operator is told %+v", failed)
 	}
 	want(t, dropped(w, ikev1.DropAggressive), 100, "all are counted")
+	for kind, hint := range map[string]string{"macOS 11, iOS 14": "clear the group name", "Android 8": "clear the IPSec identifier"} {
+		w := newWorld(t)
+		p := member(natted(kindNamed(t, kind), 1), "sales")
+		w.silent(p, p.AggressiveMode().Aggressive1(), "Aggressive Mode")
+		failed := eventsOf[ikev1.Phase1Failed](w)
+		if len(failed) != 1 || !strings.HasPrefix(failed[0].Hint, hint) || failed[0].VendorKind == "" || failed[0].Identity != "sales" {
+			t.Errorf("%s: the operator is told %+v", kind, failed)
+		}
+	}
 }

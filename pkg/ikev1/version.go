@@ -16,7 +16,7 @@ const (
 // refuseIKEv2 tells whoever begins with IKEv2 that there is none here: a response in the clear with nothing but INVALID_MAJOR_VERSION, with
 // SPIs, exchange and message ID of the request (RFC 7296 section 1.5). It is a message of IKEv2, because such peers ignore one of
 // IKEv1 and go on asking. Only requests are answered, and with less than they are, so that two servers cannot be made to talk to
-// each other.
+// each other. The operator is told as often.
 func (e *Engine) refuseIKEv2(d Datagram, h wire.Header) {
 	e.drop(d, DropIKEv2)
 	if e.stopped || h.Flags&flagResponse != 0 || h.InitiatorCookie == (wire.Cookie{}) {
@@ -31,4 +31,5 @@ func (e *Engine) refuseIKEv2(d Datagram, h wire.Header) {
 		return
 	}
 	e.out.Send = append(e.out.Send, Datagram{Local: d.Local, Remote: d.Remote, Encapsulated: d.Encapsulated, Payload: append(answer.Append(nil), notify...)})
+	e.emit(diagnosis{cause: CauseIKEv2}.phase1Failed(d))
 }

@@ -86,7 +86,12 @@ func TestIKEv2RefusedSeldom(t *testing.T) {
 	p := newPeer(1)
 	p.PSK = []byte("wrong")
 	w.say(p, w.greet(p).Message5())
-	want(t, len(eventsOf[ikev1.Phase1Failed](w)), 1, "failures of IKEv1 are still explained")
+	told := map[ikev1.Cause]int{}
+	for _, failed := range eventsOf[ikev1.Phase1Failed](w) {
+		told[failed.Code]++
+	}
+	want(t, told[ikev1.CauseIKEv2], 60, "the operator is told as often")
+	want(t, told[ikev1.CausePSKMismatch], 1, "failures of IKEv1 are still explained")
 	w.engine.Shutdown(w.now)
 	w.elapse(time.Minute)
 	want(t, len(w.say(p, ikev2(300, 0x08))), 0, "nobody is answered after the end")
