@@ -1,6 +1,8 @@
 package concentrator
 
 import (
+	"cmp"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/l2tpctl/l2tpctl/internal/config"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 )
 
 // Describe returns what a configuration amounts to, one line for each subject, or why it cannot be served. It has no secrets.
@@ -23,15 +26,26 @@ func Describe(cfg *config.Config) ([]string, error) {
 		phase1 = strings.Join(names(s.ike.Phase1), " ")
 	}
 	if len(k.ESPProposals) > 0 {
-		phase2 = strings.Join(names(s.ike.Phase2), " ")
+		phase2 = strings.Join(names(k.ESPProposals), " ")
 	}
-	return []string{
+	return append([]string{
 		"profile: " + string(k.Profile) + overridden(k),
 		"authentication: " + strings.Join(authentication(k), "; "),
 		"phase 1: " + phase1,
 		"phase 2: " + phase2,
-		"pfs: " + strings.Join(names(s.ike.PFSGroups), " "),
-	}, nil
+		"pfs: " + cmp.Or(strings.Join(names(s.ike.PFSGroups), " "), "none"),
+	}, unusual(k)...), nil
+}
+
+// unusual are the settings of ESP for which few have a use.
+func unusual(k *config.IKE) (lines []string) {
+	if k.SHA256Truncation != config.TruncateOff {
+		lines = append(lines, "sha256_96: "+string(k.SHA256Truncation))
+	}
+	if k.ForceEncapsulation {
+		lines = append(lines, "force_encapsulation: true")
+	}
+	return lines
 }
 
 // overridden says what of the profile does not count.
@@ -65,16 +79,25 @@ func authentication(k *config.IKE) []string {
 		ways = append(ways, fmt.Sprintf("certificate %s until %s", c, c.Certificate().NotAfter.UTC().Format("2006-01-02")))
 	}
 	if len(k.Certificates) > 0 {
+		ways = append(ways, "clients of "+strings.Join(quoted(k.Authorities, func(c *x509.Certificate) string { return c.Subject.String() }), " "))
+		if len(k.Allow) > 0 {
+			ways = append(ways, "allowed "+strings.Join(quoted(k.Allow, pki.Rule.String), " "))
+		}
 		ways = append(ways, "revocation "+string(k.Revocation.Mode))
 	}
 	if len(k.Groups) > 0 {
-		groups := make([]string, len(k.Groups))
-		for i, g := range k.Groups {
-			groups[i] = strconv.Quote(g.Name)
-		}
-		ways = append(ways, "Aggressive Mode for "+strings.Join(groups, " "))
+		ways = append(ways, "Aggressive Mode for "+strings.Join(quoted(k.Groups, func(g config.PSKGroup) string { return g.Name }), " "))
 	}
 	return ways
+}
+
+// quoted returns the names of a list, each between quotation marks, as they may have blanks.
+func quoted[T any](list []T, name func(T) string) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = strconv.Quote(name(v))
+	}
+	return out
 }
 
 func names[T fmt.Stringer](list []T) []string {

@@ -243,7 +243,7 @@ func TestChangedCRL(t *testing.T) {
 
 func TestDescribeCertificates(t *testing.T) {
 	ca := newTestCA(t)
-	ca.settings("") // writes the file
+	ca.settings("  allow: [CN=a,O=b]\n") // writes the file
 	cfg, err := config.Load(filepath.Join(ca.dir, "config.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +253,7 @@ func TestDescribeCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	until := time.Now().Add(999 * time.Hour).UTC().Format("2006-01-02")
-	if want := fmt.Sprintf("authentication: certificate ecdsa256 CN=vpn.example.com,O=Example until %s; revocation soft", until); lines[1] != want {
+	if want := fmt.Sprintf("authentication: certificate ecdsa256 CN=vpn.example.com,O=Example until %s; clients of \"CN=test CA\"; allowed \"CN=a\" \"O=b\"; revocation soft", until); lines[1] != want {
 		t.Errorf("\ngot  %s\nwant %s", lines[1], want)
 	}
 	key, err := os.ReadFile(filepath.Join(ca.dir, "server.key"))
