@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"strings"
 	"testing"
 )
@@ -176,7 +177,11 @@ func TestCredentialHidesItsKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret := key.D.String()
+	octets, err := key.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := new(big.Int).SetBytes(octets).String()
 	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
 		if s := fmt.Sprintf(format, c); strings.Contains(s, secret) || !strings.Contains(s, "CN=gateway") {
 			t.Errorf("%s prints %s", format, s)

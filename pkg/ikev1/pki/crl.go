@@ -140,8 +140,10 @@ func parseList(octets []byte) (*list, error) {
 	for _, e := range crl.RevokedCertificateEntries {
 		l.revoked[e.SerialNumber.String()] = revocationEntry{at: e.RevocationTime, reason: e.ReasonCode}
 	}
-	crl.RevokedCertificateEntries, crl.RevokedCertificates = nil, nil
-	l.unverified = crl
+	// The entries are not kept twice.
+	l.unverified = &x509.RevocationList{
+		Raw: crl.Raw, RawTBSRevocationList: crl.RawTBSRevocationList, Signature: crl.Signature, SignatureAlgorithm: crl.SignatureAlgorithm,
+	}
 	return l, nil
 }
 
