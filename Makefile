@@ -5,6 +5,7 @@ SHELL := /bin/bash
 GO ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 FUZZTIME ?= 5s
+FUZZTIME_IKE ?= 20s
 # Race detector and fuzzing share few cores with nothing else.
 export CGO_ENABLED ?= 1
 
@@ -35,8 +36,8 @@ lint: ## gofmt, tidy go.mod, go vet, staticcheck, also of the tests that need a 
 unit: ## unit tests with the race detector
 	$(GO) test -race ./...
 
-fuzz: ## every fuzz target for FUZZTIME (5s)
-	scripts/fuzz.sh $(FUZZTIME)
+fuzz: ## every fuzz target for FUZZTIME (5s), those of IKE messages for FUZZTIME_IKE (20s)
+	scripts/fuzz.sh $(FUZZTIME) $(FUZZTIME_IKE)
 
 integration: deps build ## tests on a real kernel: of single packages, then of the binary against foreign clients
 	scripts/kernel-tests.sh
