@@ -69,6 +69,9 @@ func (e *Engine) awaitChild(c *client) {
 
 // expire implements expirer: c had its time.
 func (w *childWait) expire(e *Engine) {
-	e.failChildless(w.client)
+	if w.client.fruitless() {
+		e.emit(Dropped{Remote: w.client.key.remote, Reason: DropTimeout})
+	}
+	e.failChildless(w.client, "")
 	e.closeClient(w.client, fmt.Sprintf("no child SA for %v", e.cfg.ChildWait), true)
 }

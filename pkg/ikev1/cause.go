@@ -200,6 +200,7 @@ var explanations = map[Cause]explanation{
 	CauseExchange: {"the client asks for something that L2TP/IPsec does not have: {detail}", always(
 		"set the client to L2TP/IPsec, without XAUTH, Mode Config (IKEv1 with addresses by IPsec) and New Group Mode")},
 	CauseNoQuickMode: {"the client began no Quick Mode after phase 1", always(
+		"the client may have refused the certificate of this server ({setting}): it has to trust the authority that issued it, and the name that it calls has to be in it",
 		"the client may have refused the identity of this server in message 6: let it accept any (rightid=%any on Linux)")},
 
 	CauseSHA256Truncation: {"not one ESP packet of the client was intact: it cuts HMAC-SHA2-256 off after 96 bits", []cure{

@@ -85,6 +85,17 @@ func TestNoQuickMode(t *testing.T) {
 			t.Errorf("the operator is told %+v", failed)
 		}
 	})
+	t.Run("it goes at once", func(t *testing.T) {
+		w := newWorld(t)
+		m := w.connect(newPeer(1))
+		w.say(m.Peer, m.Informational(m.DeleteISAKMP()))
+		w.elapse(2 * time.Minute)
+		failed := eventsOf[ikev1.Phase2Failed](w)
+		if len(failed) != 1 || failed[0].Code != ikev1.CauseNoQuickMode || !strings.Contains(failed[0].Cause, "deleted") || !strings.Contains(failed[0].Hint, "identity") {
+			t.Errorf("the operator is told %+v", failed)
+		}
+		want(t, dropped(w, ikev1.DropTimeout), 0, "nothing was waited for")
+	})
 	t.Run("it had a child", func(t *testing.T) {
 		w := newWorld(t)
 		m := w.connect(newPeer(1))

@@ -77,6 +77,7 @@ func TestExplain(t *testing.T) {
 		{CauseAggressiveMode, Facts{Kind: "apple"}, "Aggressive Mode", "clear the group name"},
 		{CauseAggressiveMode, Facts{Kind: kindAndroid}, "Aggressive Mode", "clear the IPSec identifier"},
 		{CauseCertificateExpired, Facts{Identity: "bob", Detail: "on 1 May"}, "has expired: on 1 May", "certificate for bob"},
+		{CauseNoQuickMode, Facts{Setting: "ike.certificates", Detail: "it left"}, "after phase 1: it left", "refused the certificate of this server (ike.certificates)"},
 		{CauseTooManyClients, Facts{Limit: 7}, "there are 7 clients already", "this server is full"},
 	} {
 		if text, hint := c.cause.Explain(c.facts); !strings.Contains(text, c.text) || !strings.Contains(hint, c.hint) {

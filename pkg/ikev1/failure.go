@@ -126,6 +126,11 @@ func (sa *isakmpSA) refusedBehindNAT() bool { return sa.peer.natHere && sa.peer.
 // pre-shared key of a whole company is not yet a friend.
 func (e *Engine) failQuick(c *client, reason DropReason, explain func() diagnosis) {
 	e.emit(Dropped{Remote: c.key.remote, Reason: reason})
+	e.explainQuick(c, explain)
+}
+
+// explainQuick is failQuick where no message was dropped.
+func (e *Engine) explainQuick(c *client, explain func() diagnosis) {
 	c.failed = true
 	if !c.failures.allow(e.now, time.Minute, failuresPerMinute) || !e.failures.allow(e.now, time.Second, answersPerSec) {
 		return
@@ -139,16 +144,25 @@ func (e *Engine) failQuick(c *client, reason DropReason, explain func() diagnosi
 	})
 }
 
-// failChildless explains why a client goes that never got a child, unless a Quick Mode of it failed, which was explained then.
-func (e *Engine) failChildless(c *client) {
-	if c.failed || c.hadChild {
+// fruitless says whether a client has had no child, and nobody was told why.
+func (c *client) fruitless() bool { return !c.failed && !c.hadChild }
+
+// failChildless explains why a client goes that never got a child, unless a Quick Mode of it failed, which was explained then. how says in
+// which way it goes, if not silently.
+func (e *Engine) failChildless(c *client, how string) {
+	if !c.fruitless() {
 		return
 	}
-	explain := because(CauseNoQuickMode, Facts{})
-	if sa := c.newest(); sa != nil && sa.refusedBehindNAT() {
-		explain = because(CauseWindowsBehindNAT, Facts{Detail: "no Quick Mode followed phase 1"})
+	cause, facts := CauseNoQuickMode, Facts{Detail: how}
+	if sa := c.newest(); sa != nil {
+		switch {
+		case sa.refusedBehindNAT():
+			cause, facts.Detail = CauseWindowsBehindNAT, "no Quick Mode followed phase 1"
+		case sa.method != pki.PSK:
+			facts.Setting = "ike.certificates"
+		}
 	}
-	e.failQuick(c, DropTimeout, explain)
+	e.explainQuick(c, because(cause, facts))
 }
 
 // refuseQuick answers an offer that cannot be taken, and tells the operator.

@@ -161,6 +161,9 @@ func (e *Engine) peerDeletes(sa *isakmpSA, d Datagram, bodies [][]byte) {
 	for _, ch := range children {
 		e.removeChild(ch, reason, true)
 	}
+	if len(sas) > 0 && len(sas) == len(c.sas) && len(c.children) == 0 && c.connection == nil {
+		e.failChildless(c, "it deleted the ISAKMP SA")
+	}
 	for _, s := range sas {
 		e.dropSA(s, reason)
 	}
