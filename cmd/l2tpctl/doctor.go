@@ -23,5 +23,8 @@ func examine(ctx context.Context, cfg *config.Config) []doctor.Finding {
 	defer client.Close()
 	_, err := client.Version(ctx)
 	options.DaemonRunning, options.Serving = err == nil, err == nil
+	if stats, err := client.Stats(ctx); err == nil {
+		options.Slots = &doctor.Slots{Used: stats.Slots.Used, Resting: stats.Slots.Resting, Free: stats.Slots.Free, Exhausted: stats.Slots.Exhausted}
+	}
 	return doctor.Check(ctx, options)
 }

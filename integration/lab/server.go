@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/internal/doctor"
 )
 
 // Server is the program under test in a namespace of its own.
@@ -74,6 +75,16 @@ func (s *Server) CLI(ctx context.Context, args ...string) (string, error) {
 		return out.String(), fmt.Errorf("l2tpctl %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(problems.Bytes()))
 	}
 	return out.String(), nil
+}
+
+// Doctor runs l2tpctl doctor where the daemon runs. That it finds failures is not an error.
+func (s *Server) Doctor(ctx context.Context) ([]doctor.Finding, error) {
+	out, err := s.Command(ctx, s.binary, "doctor", "-c", s.config(), "-o", "json").Output()
+	var findings []doctor.Finding
+	if decodeErr := json.Unmarshal(out, &findings); decodeErr != nil {
+		return nil, fmt.Errorf("l2tpctl doctor: %w: %s", errors.Join(err, decodeErr), out)
+	}
+	return findings, nil
 }
 
 func query[T any](ctx context.Context, s *Server, args ...string) (T, error) {

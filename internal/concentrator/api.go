@@ -277,7 +277,7 @@ func (a api) Stats(ctx context.Context) (control.Stats, error) {
 		}
 		st.PPP = control.PPPStats{Processes: c.PPP.Processes(), Authenticated: n.authenticated, Rejected: n.rejected}
 		st.Slots = control.SlotStats{
-			Used: c.slots.Used(), Resting: c.slots.Resting(now), Free: c.slots.Rested(now), Exhausted: n.noSlot,
+			Used: c.slots.Used(), Resting: c.slots.Resting(now), Free: c.slots.Rested(now), Exhausted: n.noSlot, Taken: n.portsTaken,
 		}
 		st.Errors = control.ErrorStats{
 			InboxFull: n.inboxFull.Load(), Panics: n.panics, Restored: n.restored, Unrestored: n.unrestored, Send: n.sendErrors, Kernel: n.kernelErrors, Runts: c.IKEIO.Dropped(),

@@ -3,6 +3,7 @@ package concentrator
 import (
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
 	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 )
 
 // A cause is why something above IPsec failed. Those of IKE and of ESP are the IKE engine's.
@@ -20,6 +21,10 @@ var (
 		"allow one of the accepted methods on the client, or add the client's to ppp.auth"}
 	causeSteering = cause{"steering_missing", "",
 		"the log of the daemon says why; l2tpctl doctor what the machine lacks; it is tried again every second"}
+	causeNoSlot = cause{string(ikev1.CauseNoSlot), "",
+		"enlarge the block of ports (slots.port_base, slots.port_mask), or direct clients to another server"}
+	causePortTaken = cause{"port_taken", "",
+		"add the block to net.ipv4.ip_local_reserved_ports, and move programs that listen in it; l2tpctl doctor says who they are"}
 	causeUnknownRejection = cause{"rejected", "", "the log of the daemon says more"}
 )
 

@@ -50,15 +50,9 @@ func (c *Concentrator) openClient(now time.Time, sa ikev1.ChildSA) (*client, err
 	if cl := c.clients[sa.Client]; cl != nil {
 		return cl, nil
 	}
-	port, err := c.slots.Allocate(now)
+	port, socket, err := c.takeSlot(now, sa.Local.Addr())
 	if err != nil {
-		c.counters.noSlot++
 		return nil, err
-	}
-	socket, err := c.Sockets.OpenClient(sa.Local.Addr(), uint16(port), c.opt.Block.Mark(port))
-	if err != nil {
-		c.slots.Free(now, port)
-		return nil, fmt.Errorf("open socket of slot %d: %w", port, err)
 	}
 	cl := &client{
 		id:       sa.Client,

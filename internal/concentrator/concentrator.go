@@ -75,6 +75,7 @@ type Concentrator struct {
 
 	// Everything below belongs to the loop.
 	slots   *slot.Allocator
+	room    room
 	peers   map[ikev1.ClientID]peer // from phase 1 on
 	clients map[ikev1.ClientID]*client
 	ports   map[slot.Port]*client

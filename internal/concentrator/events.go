@@ -35,6 +35,9 @@ const (
 
 	eventSteeringRestored = "steering_restored"
 	eventSteeringMissing  = "steering_missing"
+	eventSlotsLow         = "slots_low"
+	eventSlotsExhausted   = "slots_exhausted"
+	eventPortTaken        = "slot_port_taken"
 )
 
 // levels are those of the log by severity.

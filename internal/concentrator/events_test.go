@@ -203,6 +203,7 @@ func TestEventsAreDocumented(t *testing.T) {
 	words := []string{
 		eventStarted, eventStopping, eventClientConnected, eventClientFailed, eventClientMoved, eventClientGone, eventIPsecUp, eventTunnelUp, eventTunnelDown,
 		eventTunnelSecret, eventCallRefused, eventSessionUp, eventSessionDown, eventSessionFailed, eventAuthRejected, control.EventsLost,
+		eventSteeringRestored, eventSteeringMissing, eventSlotsLow, eventSlotsExhausted, eventPortTaken, causeSteering.code, causePortTaken.code,
 		causeTunnelSecret.code, causePPPStart.code, causeNoMethod.code, causeUnknownRejection.code,
 	}
 	for _, c := range ikev1.Causes() {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/internal/udp"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
@@ -41,6 +43,9 @@ func (m *machine) OpenClient(local netip.Addr, port uint16, mark uint32) (Client
 	defer m.mu.Unlock()
 	if m.fault("open socket") {
 		return nil, errFault
+	}
+	if m.taken[port] {
+		return nil, fmt.Errorf("bind port %d: %w", port, unix.EADDRINUSE)
 	}
 	if m.sockets[port] != nil {
 		m.t.Errorf("the sockets of slot %d are opened twice", port)

@@ -45,7 +45,8 @@ type machine struct {
 	order     []xfrm.ID        // of their installation
 	dying     map[xfrm.ID]bool // have told of their soft limit
 	sockets   map[uint16]*kernelSocket
-	moves     int // SAs that were given another port
+	taken     map[uint16]bool // ports of other programs
+	moves     int             // SAs that were given another port
 	tunnels   map[uint32]*kernelTunnel
 	sessions  map[[2]uint32]*kernelSession
 	processes map[string]*process // by interface

@@ -139,6 +139,7 @@ type SlotStats struct {
 	Resting   int    `json:"resting"` // given back a moment ago
 	Free      int    `json:"free"`
 	Exhausted uint64 `json:"exhausted"` // clients that were refused for want of a slot
+	Taken     uint64 `json:"taken"`     // times that another program had the port of a slot, so that the next one was tried
 }
 
 // Closed is the answer to a request that closes something.

@@ -40,6 +40,8 @@ type Options struct {
 	DaemonRunning bool
 	// Serving says that the daemon is up, so that its steering table must be there.
 	Serving bool
+	// Slots are those of the running daemon; nil if it is not known.
+	Slots *Slots
 }
 
 // Check looks at everything and returns the findings in a fixed order. It works without privileges too, but then can check less. A cancelled ctx ends it
@@ -52,7 +54,7 @@ func check(ctx context.Context, o Options, p probes) []Finding {
 	var findings []Finding
 	for _, c := range []func(context.Context, Options, probes) []Finding{
 		checkKernel, checkPrivileges, checkIPsec, checkOffload, checkL2TP, checkNftables,
-		checkPPPD, checkSysctls, checkLoopback, checkPorts, checkBlacklists, checkGRO,
+		checkPPPD, checkSysctls, checkLoopback, checkPorts, checkClientPorts, checkSlots, checkBlacklists, checkGRO,
 	} {
 		if ctx.Err() != nil {
 			break

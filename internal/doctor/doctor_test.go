@@ -203,6 +203,30 @@ func TestWhatIsMissing(t *testing.T) {
 			put(t, *p, "/proc/42/comm", "l2tpctl\n")
 			put(t, *p, "/proc/42/cmdline", "/usr/local/bin/l2tpctl\x00serve\x00")
 		}, nil},
+		{"a program has clients' ports", Options{}, func(t *testing.T, p *probes) {
+			charon(t, p)
+			put(t, *p, "/proc/thread-self/net/udp6", udpHeader)
+			put(t, *p, "/proc/thread-self/net/udp", udpHeader+udpLine("00000000:4001", 1234)+udpLine("0100007F:7FFF", 1234)+udpLine("00000000:8000", 1234)+udpLine("00000000:3FFF", 77))
+		}, []string{"warning clients' ports: UDP 16385, 32767: in use by charon (pid 42); ip_local_reserved_ports=16384-32767|move"}},
+		{"many of them", Options{DaemonRunning: true}, func(t *testing.T, p *probes) {
+			charon(t, p)
+			put(t, *p, "/proc/thread-self/net/udp6", udpHeader)
+			lines := udpHeader
+			for n := range 9 {
+				lines += udpLine(fmt.Sprintf("00000000:500%d", n), 1234)
+			}
+			put(t, *p, "/proc/thread-self/net/udp", lines)
+		}, []string{"warning clients' ports: UDP 20480, 20481, 20482, 20483, 20484, and 4 more: in use by charon (pid 42); "}},
+		{"the daemon has clients", Options{DaemonRunning: true}, func(t *testing.T, p *probes) {
+			charon(t, p)
+			put(t, *p, "/proc/42/comm", "l2tpctl\n")
+			put(t, *p, "/proc/thread-self/net/udp6", udpHeader)
+			put(t, *p, "/proc/thread-self/net/udp", udpHeader+udpLine("0100007F:4001", 1234)+udpLine("0100007F:4001", 1234))
+		}, nil},
+		{"few slots", Options{Slots: &Slots{Used: 900, Resting: 10, Free: 90}}, nil, []string{"warning slots: 900 in use, 10 resting, 90 free; slots.port_mask"}},
+		{"no slots", Options{Slots: &Slots{Used: 990, Resting: 10, Exhausted: 7}}, nil, []string{"failure slots: 0 free: clients are refused, 7 so far; slots.port_mask"}},
+		{"no slots once", Options{Slots: &Slots{Used: 1, Free: 999, Exhausted: 7}}, nil, []string{"warning slots: 7 clients were refused since the start; slots.port_mask"}},
+		{"slots enough", Options{Slots: &Slots{Used: 1, Free: 999}}, nil, nil},
 		{"blacklists", Options{}, func(t *testing.T, p *probes) {
 			put(t, *p, "/etc/modprobe.d/l2tp_ppp-blacklist.conf", "blacklist l2tp-ppp\ninstall esp4 /bin/false\n")
 		}, []string{"warning modprobe.d: blacklists l2tp_ppp; modules-load.d", "warning modprobe.d: forbids to load esp4; comment out"}},
@@ -244,6 +268,11 @@ func TestWhatIsMissing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// udpLine is a line of /proc/net/udp.
+func udpLine(local string, inode int) string {
+	return fmt.Sprintf("  1: %s 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 %d 2 0 0\n", local, inode)
 }
 
 // charon holds port 500 everywhere; somebody unknown holds port 4500 at 127.0.0.1.

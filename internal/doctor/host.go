@@ -103,11 +103,7 @@ func (p probes) sysctl(name string) string { return p.text("/proc/sys/" + name) 
 // portRange checks that no other program is given a client's port as its ephemeral port.
 func portRange(o Options, p probes) Finding {
 	const name = "net.ipv4.ip_local_reserved_ports"
-	base, mask := o.Steering.PortBase, o.Steering.PortMask
-	if base == 0 && mask == 0 {
-		base, mask = steering.DefaultPortBase, steering.DefaultPortMask
-	}
-	first, last := int(base), int(base|^mask)
+	first, last := o.clientPorts()
 	bounds := strings.Fields(p.sysctl("net/ipv4/ip_local_port_range"))
 	if len(bounds) != 2 {
 		return warn(name, "", "net.ipv4.ip_local_port_range cannot be read")
@@ -129,6 +125,15 @@ func portRange(o Options, p probes) Finding {
 	}
 	return warn(name, fmt.Sprintf("sysctl -w %s=%d-%d (append to what is there), and keep it in /etc/sysctl.d/l2tpctl.conf", name, first, last),
 		"%d of the clients' ports %d-%d are in the ephemeral range %d-%d and not reserved", free, first, last, low, high)
+}
+
+// clientPorts is the block of the clients' ports.
+func (o Options) clientPorts() (first, last int) {
+	base, mask := o.Steering.PortBase, o.Steering.PortMask
+	if base == 0 && mask == 0 {
+		base, mask = steering.DefaultPortBase, steering.DefaultPortMask
+	}
+	return int(base), int(base | ^mask)
 }
 
 // parsePorts reads "8080,9000-9010". What is not understood is left out.

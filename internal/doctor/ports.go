@@ -37,6 +37,26 @@ func checkPorts(_ context.Context, o Options, p probes) []Finding {
 
 // boundUDP returns the inodes of the sockets that are bound to a port at the wildcard address, and at one address.
 func (p probes) boundUDP(port uint16) (any, one []string) {
+	for _, s := range p.udpSockets() {
+		switch {
+		case s.port != port:
+		case s.wildcard:
+			any = append(any, s.inode)
+		default:
+			one = append(one, s.inode)
+		}
+	}
+	return any, one
+}
+
+// udpSocket is a UDP socket of this network namespace.
+type udpSocket struct {
+	port     uint16
+	wildcard bool
+	inode    string
+}
+
+func (p probes) udpSockets() (list []udpSocket) {
 	for _, file := range []string{"/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"} {
 		for line := range strings.Lines(p.text(file)) {
 			// sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode ...
@@ -45,16 +65,12 @@ func (p probes) boundUDP(port uint16) (any, one []string) {
 				continue
 			}
 			address, hex, _ := strings.Cut(f[1], ":")
-			switch n, err := strconv.ParseUint(hex, 16, 16); {
-			case err != nil || uint16(n) != port:
-			case strings.Trim(address, "0") == "":
-				any = append(any, f[9])
-			default:
-				one = append(one, f[9])
+			if n, err := strconv.ParseUint(hex, 16, 16); err == nil {
+				list = append(list, udpSocket{uint16(n), strings.Trim(address, "0") == "", f[9]})
 			}
 		}
 	}
-	return any, one
+	return list
 }
 
 // program is the name of our own processes (comm of proc(5)).
@@ -96,6 +112,25 @@ func (p probes) holder(inodes []string) (who string, ours bool) {
 		return fmt.Sprintf("a process that cannot be seen from here, probably %s (pid %s)", program, pid), true
 	}
 	return "a process that cannot be seen from here, or the kernel", false
+}
+
+// ourSockets are the inodes of all sockets that processes of ours have, as far as this user may see them.
+func (p probes) ourSockets() map[string]bool {
+	ours := make(map[string]bool)
+	names, _ := filepath.Glob(p.path("/proc/[0-9]*/comm")) // the pattern is well formed
+	for _, name := range names {
+		comm, err := os.ReadFile(name)
+		if err != nil || strings.TrimSpace(string(comm)) != program {
+			continue
+		}
+		fds, _ := filepath.Glob(filepath.Join(filepath.Dir(name), "fd", "*"))
+		for _, fd := range fds {
+			if link, err := os.Readlink(fd); err == nil && strings.HasPrefix(link, "socket:[") {
+				ours[strings.TrimSuffix(strings.TrimPrefix(link, "socket:["), "]")] = true
+			}
+		}
+	}
+	return ours
 }
 
 // daemon returns the process id of a running `l2tpctl serve`.

@@ -2,6 +2,7 @@ package ikev1
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/netip"
 	"time"
@@ -93,6 +94,9 @@ func (a Sign) Perform(rand io.Reader) SignResult {
 	signature, err := a.credential.Sign(rand, a.Hash)
 	return SignResult{Signature: signature, Err: err}
 }
+
+// ErrFull is the error of an [InstallInbound] for which there is no room, whatever the SA.
+var ErrFull = errors.New("no room for another client")
 
 // InstallInbound asks to install the SA from the client to us. Quick Mode message 2 is sent after its success. The result
 // is a [SimpleResult].

@@ -58,6 +58,7 @@ const (
 	CausePFSGroup          Cause = "pfs_group"
 	CauseSelectors         Cause = "wrong_selectors" // the client wants to protect other traffic than L2TP
 	CauseInstall           Cause = "install"         // an SA could not be installed
+	CauseNoSlot            Cause = "no_slot"         // the server has no room for another client
 	CauseQuickMessage3Lost Cause = "quick_message_3_lost"
 	CauseQuickRefused      Cause = "quick_mode_refused"  // the peer does not accept what we began
 	CauseNoQuickMode       Cause = "no_quick_mode"       // the client stopped after phase 1
@@ -193,6 +194,8 @@ var explanations = map[Cause]explanation{
 		"the client has to protect UDP traffic to port 1701 of this server, in transport mode")},
 	CauseInstall: {"an SA could not be installed", always(
 		"the log of the daemon says what the kernel refused; l2tpctl doctor what it lacks")},
+	CauseNoSlot: {"this server is full", always(
+		"enlarge the block of ports (slots.port_base, slots.port_mask), or direct clients to another server")},
 	CauseQuickMessage3Lost: {"Quick Mode message 3 did not arrive", always(
 		"the client may have refused message 2: its own log says why")},
 	CauseQuickRefused: {"the peer did not accept our Quick Mode", always(

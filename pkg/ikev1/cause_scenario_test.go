@@ -2,6 +2,7 @@ package ikev1_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -123,6 +124,10 @@ func TestPhase2Causes(t *testing.T) {
 		{"message 3 lost", ikev1.CauseQuickMessage3Lost, "message 3 did not arrive", func(w *world, m *ikev1test.MainMode) {
 			w.say(m.Peer, m.QuickMode(1).Message1())
 			w.elapse(50 * time.Second)
+		}},
+		{"the server is full", ikev1.CauseNoSlot, "this server is full: 7 clients", func(w *world, m *ikev1test.MainMode) {
+			w.fault = func(ikev1.Action) error { return fmt.Errorf("7 clients: %w", ikev1.ErrFull) }
+			w.say(m.Peer, m.QuickMode(1).Message1())
 		}},
 		{"the kernel refuses", ikev1.CauseInstall, "out of memory", func(w *world, m *ikev1test.MainMode) {
 			w.fault = func(ikev1.Action) error { return errors.New("out of memory") }

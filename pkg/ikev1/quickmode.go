@@ -2,6 +2,7 @@ package ikev1
 
 import (
 	"bytes"
+	"errors"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
@@ -130,7 +131,11 @@ func (e *Engine) inboundInstalled(q *quickMode, err error) {
 		return
 	}
 	if err != nil {
-		e.failQuick(ch.client, DropInstall, because(CauseInstall, Facts{Detail: "inbound: " + err.Error()}))
+		cause, detail := CauseInstall, "inbound: "+err.Error()
+		if errors.Is(err, ErrFull) {
+			cause, detail = CauseNoSlot, err.Error()
+		}
+		e.failQuick(ch.client, DropInstall, because(cause, Facts{Detail: detail}))
 		e.dropQuickMode(q, "the inbound SA could not be installed")
 		return
 	}
