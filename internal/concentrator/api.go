@@ -38,8 +38,9 @@ func (a api) Tunnels(ctx context.Context) ([]control.Tunnel, error) {
 		for _, info := range c.L2TP.Tunnels() {
 			tunnels[info.Tunnel] = info
 		}
+		name := c.deviceNames()
 		for _, cl := range c.clients {
-			rows = append(rows, cl.row(now, ike[cl.id], tunnels[uint16(cl.port)]))
+			rows = append(rows, cl.row(now, ike[cl.id], tunnels[uint16(cl.port)], name))
 		}
 	})
 	if err != nil {
@@ -62,7 +63,7 @@ func (a api) Tunnels(ctx context.Context) ([]control.Tunnel, error) {
 }
 
 // row describes a client by what the two engines know of it.
-func (cl *client) row(now time.Time, ike ikev1.ClientInfo, tunnel l2tp.TunnelInfo) control.Tunnel {
+func (cl *client) row(now time.Time, ike ikev1.ClientInfo, tunnel l2tp.TunnelInfo, device func(int) string) control.Tunnel {
 	row := control.Tunnel{
 		ID:            uint16(cl.port),
 		PeerID:        tunnel.PeerTunnel,
@@ -76,6 +77,7 @@ func (cl *client) row(now time.Time, ike ikev1.ClientInfo, tunnel l2tp.TunnelInf
 		IKEState:      ike.State,
 		IKEProposal:   ike.IKEProposal,
 		ESPProposal:   ike.ESPProposal,
+		Offload:       cl.offload(device),
 		Sessions:      len(cl.sessions),
 		UptimeSeconds: int64(now.Sub(cl.opened).Seconds()),
 	}
@@ -102,9 +104,10 @@ func (a api) Sessions(ctx context.Context) ([]control.Session, error) {
 	var entries []entry
 	err := c.call(ctx, func() {
 		now := time.Now()
+		name := c.deviceNames()
 		for _, cl := range c.clients {
 			for _, s := range cl.sessions {
-				entries = append(entries, entry{s.row(now, c.opt.PPP.MTU), key{uint32(cl.port), uint32(s.id)}, s.n})
+				entries = append(entries, entry{s.row(now, c.opt.PPP.MTU, name), key{uint32(cl.port), uint32(s.id)}, s.n})
 			}
 		}
 	})
@@ -133,7 +136,7 @@ func (a api) Sessions(ctx context.Context) ([]control.Session, error) {
 	return rows, nil
 }
 
-func (s *session) row(now time.Time, mtu int) control.Session {
+func (s *session) row(now time.Time, mtu int, device func(int) string) control.Session {
 	row := control.Session{
 		ID:            s.name(),
 		TunnelID:      uint16(s.client.port),
@@ -145,6 +148,7 @@ func (s *session) row(now time.Time, mtu int) control.Session {
 		MTU:           mtu,
 		Auth:          s.method,
 		UptimeSeconds: int64(now.Sub(s.created).Seconds()),
+		Offload:       s.client.offload(device),
 	}
 	return row
 }
@@ -158,9 +162,10 @@ func (a api) SAs(context.Context) ([]control.SA, error) {
 	}
 	now := time.Now()
 	rows := []control.SA{}
+	name := c.deviceNames()
 	for _, st := range states {
 		if c.opt.Block.Owns(st.ReqID) {
-			rows = append(rows, saRow(now, st))
+			rows = append(rows, saRow(now, st, name))
 		}
 	}
 	slices.SortFunc(rows, func(a, b control.SA) int {
@@ -172,7 +177,7 @@ func (a api) SAs(context.Context) ([]control.SA, error) {
 	return rows, nil
 }
 
-func saRow(now time.Time, st xfrm.State) control.SA {
+func saRow(now time.Time, st xfrm.State, device func(int) string) control.SA {
 	row := control.SA{
 		TunnelID:        uint16(st.ReqID),
 		Direction:       saDirection(st),
@@ -181,6 +186,7 @@ func saRow(now time.Time, st xfrm.State) control.SA {
 		Dst:             st.Dst,
 		ReqID:           st.ReqID,
 		Mark:            st.OutputMark.Value,
+		Offload:         describeOffload(st.Offload, device),
 		Bytes:           st.Stats.Bytes,
 		Packets:         st.Stats.Packets,
 		AgeSeconds:      int64(now.Sub(st.Stats.AddTime).Seconds()),
@@ -266,7 +272,9 @@ func (a api) Stats(ctx context.Context) (control.Stats, error) {
 				st.Tunnels++
 			}
 			st.Sessions += len(cl.sessions)
+			cl.countOffload(&st.Offload)
 		}
+		st.Offload.Refused, st.Offload.Moved, st.Offload.Lost = c.offloads.count, c.offloads.moved, c.offloads.lost
 		st.IKE = control.IKEStats{
 			Clients: len(c.IKE.Clients()), HalfOpen: c.IKE.HalfOpen(), Received: n.ikeReceived, Sent: n.ikeSent,
 			Established: n.phase1, Failed: n.ikeFailed, Children: n.children, Drops: maps.Clone(n.ike),

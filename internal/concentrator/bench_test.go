@@ -95,7 +95,7 @@ func newBench(t *testing.T, seed uint64, adjust ...func(*bench, *Options)) *benc
 		t.Fatal(err)
 	}
 	b.c, err = New(Parts{
-		IKE: ike, L2TP: lns, IKEIO: ikeNetwork{b}, SAs: machineSAs{b.m}, Tunnels: machineTunnels{b.m}, Sockets: b.m, PPP: machinePPP{b.m},
+		IKE: ike, L2TP: lns, IKEIO: ikeNetwork{b}, SAs: machineSAs{b.m}, Egress: b.m, Tunnels: machineTunnels{b.m}, Sockets: b.m, PPP: machinePPP{b.m},
 		AAA: b.m, Steering: b.m, Log: zap.New(core),
 	}, opt)
 	if err != nil {

@@ -40,9 +40,10 @@ type client struct {
 
 // A child is a pair of SAs; out is zero until Quick Mode is through.
 type child struct {
-	in, out      xfrm.ID
-	encapsulated bool
-	integrity    ikev1.Integrity
+	in, out           xfrm.ID
+	inPlace, outPlace placement
+	encapsulated      bool
+	integrity         ikev1.Integrity
 }
 
 // openClient returns the client that sa belongs to; a new one gets a slot and its socket.

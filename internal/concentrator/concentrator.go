@@ -17,6 +17,7 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/udp"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
 // inboxSize bounds the datagrams from anywhere that wait for the loop; what does not fit is dropped and counted.
@@ -35,6 +36,8 @@ type Options struct {
 	// TerminateWait is how long a PPP endpoint may take to say goodbye to its peer.
 	TerminateWait time.Duration
 	PPP           PPPOptions
+	// Offload are the modes in which network devices are asked to take SAs, in this order; none: all is done in software.
+	Offload []xfrm.OffloadMode
 	// Events is how many events are remembered; 0: 1024.
 	Events int
 }
@@ -45,6 +48,7 @@ type Parts struct {
 	L2TP     *l2tp.Engine
 	IKEIO    IKE
 	SAs      SAs
+	Egress   Egress
 	Tunnels  Tunnels
 	Sockets  Sockets
 	PPP      PPP
@@ -85,6 +89,7 @@ type Concentrator struct {
 	started    time.Time
 	counters   *counters
 	unsteered  bool // the steering table is missing and cannot be put back
+	offloads   *offloads
 }
 
 // New returns a Concentrator made of parts. Serve must be called for it to do anything.
@@ -113,6 +118,7 @@ func New(parts Parts, opt Options) (*Concentrator, error) {
 		ports:       make(map[slot.Port]*client),
 		byNAS:       make(map[string]*session),
 		counters:    newCounters(),
+		offloads:    newOffloads(),
 	}, nil
 }
 

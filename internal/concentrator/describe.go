@@ -45,6 +45,9 @@ func unusual(k *config.IKE) (lines []string) {
 	if k.ForceEncapsulation {
 		lines = append(lines, "force_encapsulation: true")
 	}
+	if k.Offload != config.OffloadAuto {
+		lines = append(lines, "offload: "+string(k.Offload))
+	}
 	return lines
 }
 

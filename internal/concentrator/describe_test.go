@@ -23,13 +23,15 @@ pfs: ecp384 ecp256 ecp521 modp2048 modp3072 modp4096 modp1536 modp1024`,
   proposals: [aes256-sha1-modp2048, 3des-sha1-modp1024]
   pfs_groups: []
   esp_proposals: [aes256-sha256_96, aes128gcm16]
-  force_encapsulation: true`: `profile: modern, but for proposals, esp_proposals, pfs_groups
+  force_encapsulation: true
+  offload: crypto`: `profile: modern, but for proposals, esp_proposals, pfs_groups
 authentication: pre-shared keys of 192.0.2.0/24 0.0.0.0/0 ::/0; Aggressive Mode for "a b" "c"
 phase 1: aes256-sha1-modp2048 3des-sha1-modp1024
 phase 2: aes256-sha256_96 aes128gcm16
 pfs: none
 sha256_96: all
-force_encapsulation: true`,
+force_encapsulation: true
+offload: crypto`,
 	} {
 		c, err := config.Parse("t.yaml", []byte(strings.Replace(config.Minimal, "\npool", "\n"+ike+"\npool", 1)))
 		if err != nil {

@@ -51,7 +51,10 @@ func (c *Concentrator) HandleOverrun() {
 	c.post(func() {
 		now := time.Now()
 		for _, k := range known {
-			if !there[k.in] || k.out.SPI != 0 && !there[k.out] {
+			inGone, outGone := !there[k.in], k.out.SPI != 0 && !there[k.out]
+			c.offloads.noteLoss(inGone, k.inPlace)
+			c.offloads.noteLoss(outGone, k.outPlace)
+			if inGone || outGone {
 				c.applyIKE(now, c.IKE.Expired(now, k.client, k.id, true))
 			}
 		}

@@ -50,7 +50,7 @@ func (c *Concentrator) performIKE(now time.Time, action ikev1.Action) (result ik
 	case ikev1.InstallInbound:
 		return ikev1.SimpleResult{Err: c.installInbound(now, a.SA)}, true
 	case ikev1.InstallOutbound:
-		return ikev1.SimpleResult{Err: c.installOutbound(a.SA)}, true
+		return ikev1.SimpleResult{Err: c.installOutbound(now, a.SA)}, true
 	case ikev1.RemoveChild:
 		return ikev1.SimpleResult{Err: c.removeChild(a)}, true
 	}
@@ -63,9 +63,10 @@ func (c *Concentrator) installInbound(now time.Time, sa ikev1.ChildSA) error {
 	if err != nil {
 		return err
 	}
+	var place placement
 	st, err := inboundSA(sa, c.opt.Block, cl.port)
 	if err == nil {
-		err = c.SAs.Add(st)
+		place, err = c.addSA(now, cl, st)
 	}
 	if err != nil {
 		if len(cl.children) == 0 {
@@ -73,23 +74,24 @@ func (c *Concentrator) installInbound(now time.Time, sa ikev1.ChildSA) error {
 		}
 		return fmt.Errorf("install inbound SA of slot %d: %w", cl.port, err)
 	}
-	cl.children[sa.Child] = &child{in: st.ID, encapsulated: sa.Encapsulated, integrity: sa.Integrity}
+	cl.children[sa.Child] = &child{in: st.ID, inPlace: place, encapsulated: sa.Encapsulated, integrity: sa.Integrity}
 	return nil
 }
 
-func (c *Concentrator) installOutbound(sa ikev1.ChildSA) error {
+func (c *Concentrator) installOutbound(now time.Time, sa ikev1.ChildSA) error {
 	cl := c.clients[sa.Client]
 	if cl == nil || cl.children[sa.Child] == nil {
 		return fmt.Errorf("install outbound SA: client %d has no child %d", sa.Client, sa.Child)
 	}
+	var place placement
 	st, err := outboundSA(sa, c.opt.Block, cl.port)
 	if err == nil {
-		err = c.SAs.Add(st)
+		place, err = c.addSA(now, cl, st)
 	}
 	if err != nil {
 		return fmt.Errorf("install outbound SA of slot %d: %w", cl.port, err)
 	}
-	cl.children[sa.Child].out = st.ID
+	cl.children[sa.Child].out, cl.children[sa.Child].outPlace = st.ID, place
 	return nil
 }
 

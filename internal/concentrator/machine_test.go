@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -32,11 +33,13 @@ type machine struct {
 	latency time.Duration
 	login   func(iface string) login
 
-	hear func(l2tp.Datagram)                 // a control message on its way to the daemon
-	send func(sa xfrm.State, payload []byte) // a datagram that an outbound SA has encrypted
-	tell func(aaa.Event)                     // the RADIUS server's notifications
-	move func(xfrm.Mapping)                  // authentic ESP came from another port
-	end  func(xfrm.Expire)                   // an SA has reached a limit
+	hear func(l2tp.Datagram)                        // a control message on its way to the daemon
+	nic  func(st *xfrm.State) (xfrm.Offload, error) // what becomes of an SA that is meant for a device; nil: each refuses
+	way  func(remote netip.Addr) int                // the device by which packets leave; nil: always number 2
+	send func(sa xfrm.State, payload []byte)        // a datagram that an outbound SA has encrypted
+	tell func(aaa.Event)                            // the RADIUS server's notifications
+	move func(xfrm.Mapping)                         // authentic ESP came from another port
+	end  func(xfrm.Expire)                          // an SA has reached a limit
 
 	*dice
 
@@ -52,6 +55,9 @@ type machine struct {
 	processes map[string]*process // by interface
 	logins    map[string]aaa.Session
 	lastFD    int
+	asked     []string // of network devices
+
+	findsPacket bool // SAs in packet mode are found by the policies of sockets
 }
 
 func newMachine(t testing.TB, block slot.Block, d *dice) *machine {

@@ -47,6 +47,13 @@ func (m machineSAs) Add(st *xfrm.State) error {
 			m.t.Errorf("slot %d has SAs of %v and %v", port, peerOf(other), peerOf(st))
 		}
 	}
+	var offload xfrm.Offload
+	if st.Offload != offload {
+		var err error
+		if offload, err = m.device(st); err != nil {
+			return err
+		}
+	}
 	if m.fault("add " + st.Direction.String()) {
 		return fmt.Errorf("add %v: %w", st.ID, errFault)
 	}
@@ -58,6 +65,7 @@ func (m machineSAs) Add(st *xfrm.State) error {
 	*kept.Crypt, *kept.Auth = *st.Crypt, *st.Auth
 	kept.Crypt.Key, kept.Auth.Key = bytes.Clone(st.Crypt.Key), bytes.Clone(st.Auth.Key)
 	kept.Stats.AddTime = time.Now()
+	kept.Offload = offload
 	m.sas[st.ID] = &kept
 	m.order = append(m.order, st.ID)
 	return nil
@@ -116,7 +124,11 @@ func (m machineSAs) List() ([]xfrm.State, error) {
 // outbound is the newest SA that packets of a slot leave by, nil for none. The caller holds mu.
 func (m *machine) outbound(port uint16) *xfrm.State {
 	for _, id := range slices.Backward(m.order) {
-		if st := m.sas[id]; st.Direction == xfrm.Out && slot.Port(st.ReqID) == slot.Port(port) {
+		st := m.sas[id]
+		if st.Offload.Mode == xfrm.OffloadPacket && !m.findsPacket {
+			continue
+		}
+		if st.Direction == xfrm.Out && slot.Port(st.ReqID) == slot.Port(port) {
 			return st
 		}
 	}

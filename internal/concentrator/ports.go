@@ -20,6 +20,13 @@ type SAs interface {
 	List() ([]xfrm.State, error)
 }
 
+// Egress tells how packets to a peer leave the machine; *egress.Router is the real one. It is only asked if SAs are to be offloaded.
+type Egress interface {
+	Device(local, remote netip.Addr, mark uint32) (index int, err error)
+	Name(device int) string
+	Encrypts(local, remote netip.Addr, reqid uint32) error
+}
+
 // Tunnels creates L2TP tunnels and PPP sessions in the kernel.
 type Tunnels interface {
 	CreateTunnel(l2tpnl.Tunnel) error

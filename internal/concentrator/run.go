@@ -52,6 +52,7 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 		L2TP:     lns,
 		IKEIO:    sys.ike,
 		SAs:      kernelSAs{sys.sas, sys.list},
+		Egress:   sys.router,
 		Tunnels:  sys.tunnels,
 		Sockets:  clientSockets{sys.poller},
 		PPP:      pppLauncher{sys.launcher},
@@ -75,11 +76,13 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	group.Go(func() error {
 		defer sys.steering.Close() // end the readers
 		defer sys.monitor.Close()
+		defer sys.routes.Close()
 		defer sys.ike.Close()
 		return c.Serve(running)
 	})
 	group.Go(func() error { return sys.watchSAs(in) })
 	group.Go(func() error { return sys.steering.Run(in.restore) })
+	group.Go(func() error { return sys.watchRoutes(c.HandleRoutes) })
 	group.Go(func() error { return sys.ike.Run(in.ike) })
 	group.Go(func() error { return control.Serve(running, listener, c.API(), version, log) })
 	if s.revocation != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
 	"github.com/l2tpctl/l2tpctl/pkg/pppd"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
 const (
@@ -50,6 +51,7 @@ func newSettings(cfg *config.Config, log *zap.Logger) (settings, error) {
 			SlotRest:      slotRest,
 			TunnelWait:    tunnelWait,
 			TerminateWait: terminateWait,
+			Offload:       offloadModes[cfg.IKE.Offload],
 			PPP: PPPOptions{
 				InterfacePrefix: cfg.InterfacePrefix,
 				LocalIP:         cfg.PPP.LocalAddress,
@@ -95,6 +97,14 @@ func newSettings(cfg *config.Config, log *zap.Logger) (settings, error) {
 		s.options.PPP.Auth |= pppMethods[m]
 	}
 	return s, nil
+}
+
+// offloadModes are what is tried, the best first.
+var offloadModes = map[config.Offload][]xfrm.OffloadMode{
+	config.OffloadAuto:   {xfrm.OffloadPacket, xfrm.OffloadCrypto},
+	config.OffloadPacket: {xfrm.OffloadPacket},
+	config.OffloadCrypto: {xfrm.OffloadCrypto},
+	config.OffloadOff:    nil,
 }
 
 var pppMethods = map[config.AuthMethod]pppd.Auth{

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/internal/egress"
 	"github.com/l2tpctl/l2tpctl/internal/steering"
 	"github.com/l2tpctl/l2tpctl/internal/udp"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
@@ -30,6 +31,8 @@ type system struct {
 	sas      *xfrm.Conn
 	list     *xfrm.Conn // for dumps, during which a connection does nothing else
 	monitor  *xfrm.Monitor
+	router   *egress.Router
+	routes   *egress.Watcher
 	tunnels  kernelTunnels
 	aaa      *aaa.Server
 	launcher *pppd.Launcher
@@ -79,6 +82,14 @@ func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *
 		return nil, fmt.Errorf("listen to XFRM: %w", err)
 	}
 	sys.onClose(sys.monitor.Close)
+	if sys.router, err = egress.Open(); err != nil {
+		return nil, err
+	}
+	sys.onClose(sys.router.Close)
+	if sys.routes, err = egress.NewWatcher(); err != nil {
+		return nil, err
+	}
+	sys.onClose(sys.routes.Close)
 	conn, err := l2tpnl.Dial()
 	if err != nil {
 		return nil, fmt.Errorf("open the kernel's L2TP: %w", err)
@@ -139,6 +150,20 @@ func (sys *system) watchSAs(in *sink) error {
 				in.expire(e)
 			}
 		}
+	}
+}
+
+// watchRoutes hands over what the kernel tells of routes and devices, until the watcher is closed.
+func (sys *system) watchRoutes(handle func(egress.Change)) error {
+	for {
+		change, err := sys.routes.Next()
+		if errors.Is(err, os.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		handle(change)
 	}
 }
 

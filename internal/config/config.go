@@ -61,6 +61,17 @@ const (
 	ProfileLegacy     Profile = "legacy" // with 3DES, MODP-1024 and MODP-1536
 )
 
+// Offload says what network devices are asked to do of ESP.
+type Offload string
+
+// Values of Offload. Whatever a device does not take is done in software.
+const (
+	OffloadAuto   Offload = "auto"   // packet mode, else crypto mode
+	OffloadPacket Offload = "packet" // only packet mode
+	OffloadCrypto Offload = "crypto" // only crypto mode
+	OffloadOff    Offload = "off"
+)
+
 // Truncation says for whom HMAC-SHA-256 of ESP is cut to 96 bits instead of the 128 of RFC 4868.
 type Truncation string
 
@@ -89,6 +100,7 @@ type IKE struct {
 	ESPLifetime        time.Duration // the same for ESP
 	ForceEncapsulation bool          // ESP in UDP also where there is no NAT
 	SHA256Truncation   Truncation
+	Offload            Offload
 
 	DPDInterval time.Duration // between R-U-THERE messages to a silent peer (RFC 3706); 0: never asks
 	DPDTimeout  time.Duration // silence after which the peer counts as dead

@@ -36,7 +36,7 @@ func TestMinimalHasDefaults(t *testing.T) {
 		IKE: IKE{
 			Keys:        []Key{{netip.MustParsePrefix("0.0.0.0/0"), psk}, {netip.MustParsePrefix("::/0"), psk}},
 			DPDInterval: 30 * time.Second, DPDTimeout: 2 * time.Minute,
-			Profile: ProfileCompatible, Lifetime: 24 * time.Hour, ESPLifetime: 24 * time.Hour, SHA256Truncation: TruncateOff,
+			Profile: ProfileCompatible, Lifetime: 24 * time.Hour, ESPLifetime: 24 * time.Hour, SHA256Truncation: TruncateOff, Offload: OffloadAuto,
 			Revocation:  Revocation{Mode: RevocationSoft, CertificateURLs: true},
 			HalfOpenMax: 1000, HalfOpenUnproved: 32768, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second, MaxChildren: 8,
 			MaxClientsPerAddr: 1024,

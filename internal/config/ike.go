@@ -77,6 +77,12 @@ func (d *decoder) ike(c *Config, path string, n ast.Node) {
 		field{"sha256_96", func(path string, n ast.Node) {
 			d.oneOf((*string)(&k.SHA256Truncation), string(TruncateOff), string(TruncateAndroid), string(TruncateAll))(path, n)
 		}},
+		field{"offload", func(path string, n ast.Node) {
+			d.oneOf((*string)(&k.Offload), string(OffloadAuto), string(OffloadPacket), string(OffloadCrypto), string(OffloadOff))(path, n)
+			if k.Offload == OffloadPacket {
+				d.warn(n, path, "packet: no SA will be in a device, for no kernel so far finds SAs in packet mode by the policies of sockets; auto and crypto use what there is")
+			}
+		}},
 		field{"dpd_interval", dpd(d.duration(&k.DPDInterval, time.Second, time.Hour, true))},
 		field{"dpd_timeout", dpd(d.duration(&k.DPDTimeout, 5*time.Second, 24*time.Hour, false))},
 		field{"half_open_max", integer(d, &k.HalfOpenMax, 1, 1000000)},

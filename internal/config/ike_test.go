@@ -20,6 +20,7 @@ func TestAlgorithmsAndGroups(t *testing.T) {
   esp_lifetime: 1h
   force_encapsulation: true
   sha256_96: all
+  offload: crypto
 pool: 10.0.0.0/24
 users: [{name: a, password: b}]
 `)
@@ -42,6 +43,7 @@ users: [{name: a, password: b}]
 		ESPLifetime:        time.Hour,
 		ForceEncapsulation: true,
 		SHA256Truncation:   TruncateAll,
+		Offload:            OffloadCrypto,
 	}
 	ignored := cmpopts.IgnoreFields(IKE{}, "Revocation", "DPDInterval", "DPDTimeout", "HalfOpenMax", "HalfOpenUnproved", "HalfOpenPerAddr", "MaxClientsPerAddr", "HalfOpenTimeout", "MaxChildren")
 	if diff := cmp.Diff(want, got, ignored); diff != "" {

@@ -20,7 +20,7 @@ import (
 func defaults() *Config {
 	return &Config{
 		IKE: IKE{
-			Profile: ProfileCompatible, Lifetime: maxLifetime, ESPLifetime: maxLifetime, SHA256Truncation: TruncateOff,
+			Profile: ProfileCompatible, Lifetime: maxLifetime, ESPLifetime: maxLifetime, SHA256Truncation: TruncateOff, Offload: OffloadAuto,
 			Revocation:  Revocation{Mode: RevocationSoft, CertificateURLs: true},
 			DPDInterval: 30 * time.Second, DPDTimeout: 120 * time.Second,
 			HalfOpenMax: 1000, HalfOpenUnproved: 32768, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second,

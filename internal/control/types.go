@@ -20,7 +20,7 @@ type Tunnel struct {
 	ESPProposal   string         `json:"esp_proposal" table:"col"`
 	SPIIn         string         `json:"spi_in" table:"wide"`  // 0x and 8 hexadecimal digits
 	SPIOut        string         `json:"spi_out" table:"wide"` // 0x and 8 hexadecimal digits
-	Offload       string         `json:"offload" table:"wide"` // device that does ESP in hardware, or empty
+	Offload       string         `json:"offload" table:"wide"` // device and mode of ESP in hardware, such as eth0/crypto, or empty
 	Sessions      int            `json:"sessions" table:"col"`
 	UptimeSeconds int64          `json:"uptime_seconds" table:"col,duration"`
 	RxBytes       uint64         `json:"rx_bytes" table:"col,bytes"` // from the peer
@@ -43,6 +43,7 @@ type Session struct {
 	RxBytes       uint64         `json:"rx_bytes" table:"col,bytes"`
 	TxBytes       uint64         `json:"tx_bytes" table:"col,bytes"`
 	RateLimit     string         `json:"rate_limit" table:"wide"` // empty: none
+	Offload       string         `json:"offload" table:"wide"`    // of the tunnel
 }
 
 // SA is an ESP security association as the kernel has it.
@@ -57,7 +58,7 @@ type SA struct {
 	Encryption      string     `json:"encryption" table:"col"`     // such as aes256 or aes128gcm16
 	Integrity       string     `json:"integrity" table:"col"`      // such as sha1; empty for AEAD
 	Encapsulation   string     `json:"encapsulation" table:"wide"` // "udp SPORT-DPORT" or empty
-	Offload         string     `json:"offload" table:"wide"`       // device that does ESP in hardware, or empty
+	Offload         string     `json:"offload" table:"wide"`       // device and mode of ESP in hardware, such as eth0/crypto, or empty
 	Bytes           uint64     `json:"bytes" table:"col,bytes"`
 	Packets         uint64     `json:"packets" table:"col"`
 	AgeSeconds      int64      `json:"age_seconds" table:"col,duration"`
@@ -84,6 +85,7 @@ type Stats struct {
 	L2TP          L2TPStats         `json:"l2tp"`
 	PPP           PPPStats          `json:"ppp"`
 	Slots         SlotStats         `json:"slots"`
+	Offload       OffloadStats      `json:"offload"`
 	Errors        ErrorStats        `json:"errors"`
 	Steering      map[string]uint64 `json:"steering"`  // packets by rule of the nftables table; null if it could not be read
 	XfrmStat      map[string]uint64 `json:"xfrm_stat"` // /proc/net/xfrm_stat; of this network namespace, ours or not; null if the kernel has none
@@ -140,6 +142,16 @@ type SlotStats struct {
 	Free      int    `json:"free"`
 	Exhausted uint64 `json:"exhausted"` // clients that were refused for want of a slot
 	Taken     uint64 `json:"taken"`     // times that another program had the port of a slot, so that the next one was tried
+}
+
+// OffloadStats is what network devices do of ESP.
+type OffloadStats struct {
+	Packet   int    `json:"packet"`   // SAs in packet mode; now
+	Crypto   int    `json:"crypto"`   // SAs in crypto mode; now
+	Software int    `json:"software"` // other SAs; now
+	Refused  uint64 `json:"refused"`  // kinds of SA that a device did not take
+	Moved    uint64 `json:"moved"`    // pairs of SAs whose packets leave by another device since
+	Lost     uint64 `json:"lost"`     // SAs that were in a device and are gone, as when it goes down
 }
 
 // Closed is the answer to a request that closes something.
