@@ -1,0 +1,153 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/l2tpctl/l2tpctl/integration/lab"
+	"github.com/l2tpctl/l2tpctl/internal/control"
+)
+
+// wire is a client at the other end of a device of netdevsim.
+type wire struct {
+	*lab.Client
+	device *lab.Simulated
+}
+
+// wired makes a client with a cable of its own to the server.
+func (f *fixture) wired(name string, n int, esp string) *wire {
+	f.t.Helper()
+	space, err := f.Namespace(name)
+	f.must(err)
+	address := func(host byte) netip.Prefix {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(n*4) + host}), 30)
+	}
+	device, _, err := f.SimulatedCable(fmt.Sprintf("sim%d", n), f.Server.Namespace, address(1), space, address(2))
+	f.must(err)
+	o := options(name)
+	o.Server, o.ESP = address(1).Addr(), esp
+	return &wire{f.started(f.Client(space, o)), device}
+}
+
+// sasOf are the server's SAs for a client, by direction.
+func (f *fixture) sasOf(w *wire) (map[string]control.SA, error) {
+	all, err := f.Server.SAs(f.ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]control.SA)
+	for _, sa := range all {
+		if server := map[string]netip.Addr{"in": sa.Dst, "out": sa.Src}[sa.Direction]; server == w.Options.Server {
+			found[sa.Direction] = sa
+		}
+	}
+	if len(found) != 2 {
+		return nil, fmt.Errorf("%s has the SAs %+v", w.Name, all)
+	}
+	return found, nil
+}
+
+// inDevice waits until the SAs of a client are where they should be, by the server and by the device, which has no others. It returns the SPI of
+// the inbound one.
+func (f *fixture) inDevice(w *wire, offload string) (spi string) {
+	f.t.Helper()
+	// A client is up as soon as it has sent message 3 of Quick Mode.
+	f.must(lab.Until(f.ctx, 5*time.Second, fmt.Sprintf("the SAs of %s are in %q", w.Name, offload), func() error {
+		sas, err := f.sasOf(w)
+		if err != nil {
+			return err
+		}
+		table, err := w.device.Table()
+		if err != nil {
+			return err
+		}
+		count := 0
+		for direction, sa := range sas {
+			if sa.Offload != offload {
+				return fmt.Errorf("the SA %s is in %q", direction, sa.Offload)
+			}
+			if offload != "" {
+				count++
+				if !strings.Contains(table, "spi="+sa.SPI) {
+					return fmt.Errorf("the device has no SA %s:\n%s", sa.SPI, table)
+				}
+			}
+		}
+		if !strings.HasPrefix(table, fmt.Sprintf("SA count=%d ", count)) {
+			return fmt.Errorf("want %d SAs in the device:\n%s", count, table)
+		}
+		tunnels, err := f.Server.Tunnels(f.ctx)
+		if err != nil {
+			return err
+		}
+		for _, tunnel := range tunnels {
+			if tunnel.ID == sas["in"].TunnelID && tunnel.Offload != offload {
+				return fmt.Errorf("the tunnel is shown in %q", tunnel.Offload)
+			}
+		}
+		spi = sas["in"].SPI
+		return nil
+	}))
+	return spi
+}
+
+func (f *fixture) wantOffload(why string, packet, crypto, software int, lost uint64) {
+	f.t.Helper()
+	stats, err := f.Server.Stats(f.ctx)
+	f.must(err)
+	got := stats.Offload
+	if got.Packet != packet || got.Crypto != crypto || got.Software != software || got.Lost != lost {
+		f.t.Errorf("%s: the counters are %+v, want %d in packet mode, %d in crypto mode, %d in software, %d lost", why, got, packet, crypto, software, lost)
+	}
+}
+
+// TestOffload has SAs in network devices that take some of them: what they refuse is done in software, and what goes with a device is negotiated anew.
+func TestOffload(t *testing.T) {
+	if _, err := os.Stat("/sys/bus/netdevsim"); err != nil {
+		t.Skipf("the kernel has no netdevsim: %v", err)
+	}
+	if _, err := os.Stat("/sys/kernel/debug/netdevsim"); err != nil {
+		if err := unix.Mount("none", "/sys/kernel/debug", "debugfs", 0, ""); err != nil {
+			t.Fatalf("mount debugfs: %v", err)
+		}
+	}
+	f := setUp(t, config("", "alice", "bob", "carol"))
+	alice := f.wired("alice", 1, "aes128gcm16")
+	f.must(alice.IPsecUp(f.ctx))
+	before := f.inDevice(alice, "sim1/crypto")
+	f.wantOffload("alice is up", 0, 2, 0, 0)
+	f.must(f.Server.Says(f.ctx, 5*time.Second, "a device does not take SAs of a kind", `"mode": "packet"`, "Unsupported ipsec offload type"))
+
+	bob := f.wired("bob", 2, "aes256-sha1")
+	f.must(bob.IPsecUp(f.ctx))
+	f.inDevice(bob, "")
+	f.wantOffload("bob is up", 0, 2, 2, 0)
+	f.must(f.Server.Says(f.ctx, 5*time.Second, "a device does not take SAs of a kind", `"mode": "crypto"`, "aes256", "Failed to get key data"))
+	carol := f.public("carol") // behind no such device
+	f.passesTraffic(carol, f.connect(carol))
+	f.wantOffload("carol is up", 0, 2, 4, 0)
+
+	charon, _ := alice.LogMarks()
+	f.must(f.Server.Batch("link set sim1 down", "link set sim1 up"))
+	f.must(alice.CharonSays(f.ctx, charon, "received DELETE for ESP CHILD_SA"))
+	f.wantOffload("alice's SAs are gone", 0, 0, 4, 2)
+	f.must(alice.IPsecUp(f.ctx))
+	if after := f.inDevice(alice, "sim1/crypto"); after == before {
+		t.Errorf("the SA with the SPI %s came back from the dead", after)
+	}
+	f.wantOffload("alice is up again", 0, 2, 4, 2)
+	f.pings(carol.Namespace, inner)
+	for _, c := range []*lab.Client{alice.Client, bob.Client} {
+		f.must(c.IPsecDown(f.ctx))
+	}
+	f.must(carol.Disconnect(f.ctx))
+	f.empty(15 * time.Second)
+}
