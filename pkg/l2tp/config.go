@@ -93,3 +93,14 @@ func inRange[T int | int64](name string, value, low, high T) error {
 	}
 	return nil
 }
+
+// Configure puts cfg in the place of the engine's configuration, for tunnels that are requested from now on; those that exist, and the
+// sessions in them, keep theirs. On an error nothing changes.
+func (e *Engine) Configure(cfg Config) error {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return err
+	}
+	e.cfg = &cfg
+	return nil
+}

@@ -27,7 +27,7 @@ type Output struct {
 
 // Engine is the state of all control connections. Create it with New.
 type Engine struct {
-	cfg        Config
+	cfg        *Config // of tunnels that begin now; a tunnel keeps that which it began with
 	slots      map[uint16]*slot
 	schedule   schedule
 	requests   map[ActionID]request
@@ -47,7 +47,7 @@ func New(cfg Config, rand io.Reader) (*Engine, error) {
 		return nil, errors.New("l2tp: no source of randomness")
 	}
 	return &Engine{
-		cfg:      cfg,
+		cfg:      &cfg,
 		slots:    make(map[uint16]*slot),
 		requests: make(map[ActionID]request),
 		ids:      newSessionIDs(rand),

@@ -47,7 +47,7 @@ func (st *step) callRequested(t *tunnel, b *wire.Body) {
 		return
 	}
 	// A session that was ended counts until its kernel object is gone, or ICRQ and CDN in turn would make objects without limit.
-	if len(t.sessions)+t.leaving >= st.e.cfg.MaxSessionsPerTunnel {
+	if len(t.sessions)+t.leaving >= t.channel.cfg.MaxSessionsPerTunnel {
 		st.refuseCall(t, peer, Result{Code: CDNTemporary}, "too many sessions in the tunnel")
 		return
 	}
@@ -58,7 +58,7 @@ func (st *step) callRequested(t *tunnel, b *wire.Body) {
 		}
 	}
 	// For each call the owner starts a process, before any user has proved who he is.
-	if !t.slot.calls.take(st.now, st.e.cfg.CallsPerMinute) {
+	if !t.slot.calls.take(st.now, t.channel.cfg.CallsPerMinute) {
 		st.dropCall(t, peer, Result{Code: CDNTemporary}, DropManyCalls)
 		return
 	}
@@ -73,7 +73,7 @@ func (st *step) callRequested(t *tunnel, b *wire.Body) {
 		callingNumber: printable(b.CallingNumber),
 		calledNo:      printable(b.CalledNumber),
 		created:       st.now,
-		setupBy:       st.now.Add(st.e.cfg.SetupTimeout),
+		setupBy:       st.now.Add(t.channel.cfg.SetupTimeout),
 	}
 	t.sessions[id] = c
 	st.restartIdle(t)

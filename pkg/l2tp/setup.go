@@ -75,7 +75,7 @@ func (st *step) newTunnel(s *slot, d Datagram, b *wire.Body) *tunnel {
 	t := &tunnel{
 		slot:       s,
 		remote:     d.Remote,
-		channel:    newChannel(&st.e.cfg, b.AssignedTunnelID, window),
+		channel:    newChannel(st.e.cfg, b.AssignedTunnelID, window),
 		sessions:   make(map[uint16]*session),
 		request:    bytes.Clone(d.Payload),
 		hostName:   printable(b.HostName),
@@ -114,16 +114,16 @@ func (st *step) repeated(t *tunnel, d Datagram, peer uint16) bool {
 }
 
 // replyToSetup is the SCCRP that every client is known to accept. Message Type comes first and only known attributes follow.
-func (e *Engine) replyToSetup(local uint16) []wire.AVP {
+func (c *Config) replyToSetup(local uint16) []wire.AVP {
 	return []wire.AVP{
 		wire.SCCRP.Value(),
 		wire.Uint16(wire.AttrProtocolVersion, protocolVersion),
 		wire.Uint32(wire.AttrFramingCaps, framingCaps),
 		wire.Uint32(wire.AttrBearerCaps, bearerCaps),
-		wire.Uint16(wire.AttrFirmwareRevision, e.cfg.FirmwareRevision).Optional(),
-		wire.Bytes(wire.AttrHostName, e.cfg.HostName),
-		wire.Bytes(wire.AttrVendorName, e.cfg.VendorName).Optional(),
+		wire.Uint16(wire.AttrFirmwareRevision, c.FirmwareRevision).Optional(),
+		wire.Bytes(wire.AttrHostName, c.HostName),
+		wire.Bytes(wire.AttrVendorName, c.VendorName).Optional(),
 		wire.Uint16(wire.AttrAssignedTunnelID, local),
-		wire.Uint16(wire.AttrReceiveWindow, e.cfg.ReceiveWindow),
+		wire.Uint16(wire.AttrReceiveWindow, c.ReceiveWindow),
 	}
 }

@@ -47,7 +47,7 @@ func (s *schedule) Pop() any {
 func (e *Engine) settle(s *slot) {
 	s.next = time.Time{}
 	if s.tunnel != nil {
-		s.next = s.tunnel.deadline(&e.cfg)
+		s.next = s.tunnel.deadline()
 	}
 	switch {
 	case s.next.IsZero() && s.index >= 0:

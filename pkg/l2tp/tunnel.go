@@ -70,20 +70,20 @@ func (st *step) setState(t *tunnel, state tunnelState) {
 	t.setupBy, t.idleAt, t.removeAt = time.Time{}, time.Time{}, time.Time{}
 	switch state {
 	case tunnelCreating, tunnelConnecting:
-		t.setupBy = t.created.Add(st.e.cfg.SetupTimeout)
+		t.setupBy = t.created.Add(t.channel.cfg.SetupTimeout)
 	case tunnelEstablished:
 		t.established = st.now
 		st.restartIdle(t)
 	case tunnelClosed:
-		t.removeAt = st.now.Add(st.e.cfg.linger())
+		t.removeAt = st.now.Add(t.channel.cfg.linger())
 	}
 }
 
 // restartIdle arms the limit for tunnels that carry nothing.
 func (st *step) restartIdle(t *tunnel) {
 	t.idleAt = time.Time{}
-	if t.state == tunnelEstablished && len(t.sessions) == 0 && st.e.cfg.IdleTimeout > 0 {
-		t.idleAt = st.now.Add(st.e.cfg.IdleTimeout)
+	if t.state == tunnelEstablished && len(t.sessions) == 0 && t.channel.cfg.IdleTimeout > 0 {
+		t.idleAt = st.now.Add(t.channel.cfg.IdleTimeout)
 	}
 }
 
@@ -96,7 +96,7 @@ func (st *step) tunnelCreated(t *tunnel, err error) {
 		st.closeTunnel(t, Result{Code: StopError, Error: ErrorResources}, "kernel tunnel: "+err.Error())
 	} else {
 		st.setState(t, tunnelConnecting)
-		st.enqueue(t, 0, st.e.replyToSetup(t.slot.id)...)
+		st.enqueue(t, 0, t.channel.cfg.replyToSetup(t.slot.id)...)
 	}
 	st.flush(t)
 }
@@ -182,7 +182,7 @@ func (st *step) advance(t *tunnel) {
 	if t.channel.ack == ackLater && st.due(t.channel.ackAt) {
 		t.channel.owe(ackNow, st.now)
 	}
-	if st.due(t.helloAt(&st.e.cfg)) {
+	if st.due(t.helloAt()) {
 		st.enqueue(t, 0, wire.HELLO.Value())
 	}
 	st.flush(t)
@@ -191,17 +191,17 @@ func (st *step) advance(t *tunnel) {
 func (st *step) due(at time.Time) bool { return !at.IsZero() && !at.After(st.now) }
 
 // helloAt returns when silence calls for a HELLO. While a message of ours is unacknowledged, that one is the probe.
-func (t *tunnel) helloAt(cfg *Config) time.Time {
-	if t.state != tunnelEstablished || cfg.HelloInterval < 0 || len(t.channel.queue) > 0 {
+func (t *tunnel) helloAt() time.Time {
+	if t.state != tunnelEstablished || t.channel.cfg.HelloInterval < 0 || len(t.channel.queue) > 0 {
 		return time.Time{}
 	}
-	return t.heard.Add(cfg.HelloInterval)
+	return t.heard.Add(t.channel.cfg.HelloInterval)
 }
 
 // deadline returns when advance has something to do.
-func (t *tunnel) deadline(cfg *Config) time.Time {
+func (t *tunnel) deadline() time.Time {
 	d := t.channel.deadline()
-	for _, at := range [...]time.Time{t.removeAt, t.setupBy, t.idleAt, t.helloAt(cfg)} {
+	for _, at := range [...]time.Time{t.removeAt, t.setupBy, t.idleAt, t.helloAt()} {
 		d = earliest(d, at)
 	}
 	for _, c := range t.sessions {
