@@ -12,7 +12,7 @@ import (
 // handleAggressive takes a message of Aggressive Mode with a pre-shared key (RFC 2409 section 5.4), in which we only ever are the
 // responder. In message 1 the client says which group's key it has, so that the key depends on no address.
 func (e *Engine) handleAggressive(d Datagram, h wire.Header) {
-	if e.cfg.GroupPSK == nil {
+	if e.cfg.GroupPSK == nil && e.sas[cookies{h.InitiatorCookie, h.ResponderCookie}] == nil {
 		e.failUnauthenticated(d, DropAggressive, func() diagnosis { return diagnosis{cause: CauseAggressiveMode, facts: introduction(d, h)} })
 		return
 	}
@@ -77,7 +77,7 @@ func (e *Engine) aggressive1(d Datagram, h wire.Header) {
 		return
 	}
 	vendorIDs := p.all(wire.PayloadVendorID)
-	if len(e.groupKey(id)) == 0 {
+	if len(e.cfg.groupKey(id)) == 0 {
 		e.failUnauthenticated(d, DropUnknownGroup, func() diagnosis { return diagnosis{cause: CauseUnknownGroup, facts: introduction(d, h)} })
 		return
 	}
@@ -124,11 +124,11 @@ func (e *Engine) aggressive1(d Datagram, h wire.Header) {
 
 // groupKey returns the key of the group that a client names, empty if it names none. The same name comes as a key ID or as a text,
 // whichever the client's vendor thought right.
-func (e *Engine) groupKey(id wire.ID) []byte {
+func (c *Config) groupKey(id wire.ID) []byte {
 	switch id.Kind {
 	case wire.IDKeyID, wire.IDFQDN, wire.IDUserFQDN:
 		if len(id.Data) > 0 && len(id.Data) <= maxGroupName {
-			return e.cfg.GroupPSK(id.Data)
+			return c.GroupPSK(id.Data)
 		}
 	}
 	return nil
@@ -159,7 +159,7 @@ func withPublicLen(offer *wire.SA, length int) *wire.SA {
 // a repetition of the question gets none, as its sender might be a forger who wants somebody else to be answered.
 func (e *Engine) sendAggressive2(sa *isakmpSA) {
 	hs := sa.handshake
-	ours := e.identity(sa)
+	ours := sa.identity()
 	answer := []wire.Payload{
 		wire.Raw{Kind: wire.PayloadSA, Body: hs.answer}, wire.KE(hs.responderKE), wire.Nonce(hs.responderNonce), ours,
 		wire.Hash(sa.proofHash(false, ours.AppendBody(nil))),

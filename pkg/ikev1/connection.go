@@ -143,14 +143,13 @@ func (e *Engine) connectionDefaults(c Connection) (Connection, error) {
 		return c, errors.New("the engine is about to end")
 	case !c.Local.IsValid() || !c.Remote.IsValid() || c.Local.Addr().Is4() != c.Remote.Addr().Is4():
 		return c, fmt.Errorf("%s and %s are no pair of addresses", c.Local, c.Remote)
-	case c.Method == pki.PSK && len(e.cfg.PSK(c.Local.Addr(), c.Remote.Addr())) == 0:
-		return c, errors.New("there is no pre-shared key for this peer")
-	case c.Method != pki.PSK && (e.credential(c.Method) == nil || e.cfg.Trust == nil):
-		return c, fmt.Errorf("there is no certificate of ours for the method %s, or nobody to trust", c.Method)
 	case len(c.Phase1) == 0 || len(c.Phase1) > maxOffered || len(c.Phase2) == 0 || len(c.Phase2) > maxOffered:
 		return c, fmt.Errorf("offer 1 to %d proposals in each phase", maxOffered)
 	case c.PFS != 0 && !dh.Supported(c.PFS):
 		return c, fmt.Errorf("PFS group %s is not supported", c.PFS)
+	}
+	if err := e.cfg.serves(c); err != nil {
+		return c, err
 	}
 	for _, p := range c.Phase1 {
 		if err := p.validate(); err != nil {

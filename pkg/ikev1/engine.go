@@ -17,7 +17,7 @@ import (
 
 // Engine is one end of many ISAKMP SAs: the responder of those who call, the initiator of its connections. It is not safe for concurrent use: one goroutine, or one lock, owns it.
 type Engine struct {
-	cfg  Config
+	cfg  *Config // for what begins now; a handshake keeps that which it began with
 	rand io.Reader
 
 	// now is the time of the call that is being served.
@@ -89,7 +89,7 @@ func New(cfg Config, rand io.Reader) (*Engine, error) {
 		return nil, errors.New("ikev1: no source of randomness given: pass crypto/rand.Reader")
 	}
 	return &Engine{
-		cfg:       cfg,
+		cfg:       &cfg,
 		rand:      rand,
 		phase1:    rank(cfg.Phase1),
 		phase2:    rank(cfg.Phase2),

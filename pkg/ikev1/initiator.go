@@ -43,7 +43,7 @@ func (e *Engine) mainMode(conn *connection, local, remote netip.AddrPort, encaps
 	e.lastSA++
 	offer := conn.offer1()
 	sa := &isakmpSA{
-		name: name, serial: e.lastSA, state: awaitMessage2, initiator: true, connection: conn, method: conn.Method,
+		name: name, serial: e.lastSA, cfg: e.cfg, state: awaitMessage2, initiator: true, connection: conn, method: conn.Method,
 		local: local, remote: remote, encapsulated: encapsulated,
 		offer: offer.AppendBody(nil), handshake: &handshake{request: &request{deadline: e.now.Add(e.cfg.HalfOpenTimeout)}},
 	}
@@ -179,7 +179,7 @@ func (e *Engine) mainMode2(sa *isakmpSA, d Datagram, h wire.Header) {
 func (e *Engine) sendMessage3(sa *isakmpSA) {
 	hs := sa.handshake
 	message := []wire.Payload{wire.KE(hs.initiatorKE), wire.Nonce(hs.initiatorNonce)}
-	message = append(message, e.certificateRequests(sa)...)
+	message = append(message, sa.certificateRequests()...)
 	if sa.peer.natT {
 		message = append(message, e.natDs(sa)...)
 	}
@@ -227,7 +227,7 @@ func (e *Engine) prove(sa *isakmpSA) {
 		sa.encapsulated = true
 	}
 	if sa.method == pki.PSK {
-		e.sendMessage5(sa, wire.Hash(sa.proofHash(sa.initiator, e.identity(sa).AppendBody(nil))))
+		e.sendMessage5(sa, wire.Hash(sa.proofHash(sa.initiator, sa.identity().AppendBody(nil))))
 		return
 	}
 	e.sign(sa)
@@ -235,7 +235,7 @@ func (e *Engine) prove(sa *isakmpSA) {
 
 // sendMessage5 says who we are, with evidence of it.
 func (e *Engine) sendMessage5(sa *isakmpSA, evidence ...wire.Payload) {
-	message := append([]wire.Payload{e.identity(sa)}, evidence...)
+	message := append([]wire.Payload{sa.identity()}, evidence...)
 	if e.perHost[hostOf(sa.remote.Addr())] == 0 { // we have nothing else with this peer
 		message = append(message, wire.Notification{
 			DOI: wire.DOIIPsec, Protocol: wire.ProtocolISAKMP, Kind: wire.NotifyInitialContact, SPI: sa.name.spi(),

@@ -128,7 +128,7 @@ func (e *Engine) deriveKeys(sa *isakmpSA, shared []byte) bool {
 	hs, hash := sa.handshake, sa.proposal.Hash
 	var skeyid []byte
 	if sa.method == pki.PSK {
-		psk := e.preSharedKey(sa)
+		psk := sa.preSharedKey()
 		if len(psk) == 0 {
 			e.failHandshake(sa, DropNoPSK, CauseNoPSK, Facts{Detail: "it was removed"})
 			return false
@@ -154,11 +154,11 @@ func (e *Engine) deriveKeys(sa *isakmpSA, shared []byte) bool {
 }
 
 // preSharedKey returns the key that sa begins with, empty if there is none any more.
-func (e *Engine) preSharedKey(sa *isakmpSA) []byte {
+func (sa *isakmpSA) preSharedKey() []byte {
 	if sa.aggressive {
-		return e.groupKey(sa.handshake.proof.id)
+		return sa.cfg.groupKey(sa.handshake.proof.id)
 	}
-	return e.cfg.PSK(sa.local.Addr(), sa.remote.Addr())
+	return sa.cfg.PSK(sa.local.Addr(), sa.remote.Addr())
 }
 
 // header returns the header of a phase 1 message of ours.

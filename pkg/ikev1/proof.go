@@ -118,28 +118,28 @@ func (sa *isakmpSA) signedHash() keymat.Hash {
 }
 
 // identity returns who we say that we are in sa: the subject of our certificate, or our address.
-func (e *Engine) identity(sa *isakmpSA) wire.ID {
-	if c := e.credential(sa.method); c != nil {
+func (sa *isakmpSA) identity() wire.ID {
+	if c := sa.cfg.credential(sa.method); c != nil {
 		return wire.ID{Kind: wire.IDDERDN, Data: c.Subject()}
 	}
 	return wire.AddrID(sa.local.Addr(), 0, 0)
 }
 
 // credential returns our certificate for a method, nil for none.
-func (e *Engine) credential(m pki.Method) *pki.Credential {
-	i := slices.IndexFunc(e.cfg.Credentials, func(c *pki.Credential) bool { return c.Method() == m })
+func (c *Config) credential(m pki.Method) *pki.Credential {
+	i := slices.IndexFunc(c.Credentials, func(own *pki.Credential) bool { return own.Method() == m })
 	if i < 0 {
 		return nil
 	}
-	return e.cfg.Credentials[i]
+	return c.Credentials[i]
 }
 
 // certificateRequests names the authorities that we trust, all in one empty request if they are many. It is only for signatures.
-func (e *Engine) certificateRequests(sa *isakmpSA) []wire.Payload {
+func (sa *isakmpSA) certificateRequests() []wire.Payload {
 	if sa.method == pki.PSK {
 		return nil
 	}
-	authorities := e.cfg.Trust.Authorities()
+	authorities := sa.cfg.Trust.Authorities()
 	if len(authorities) > maxCertificates {
 		return []wire.Payload{wire.CertificateRequest{Encoding: wire.EncodingX509Signature}}
 	}
@@ -162,7 +162,7 @@ func (e *Engine) verify(sa *isakmpSA, p *proof) {
 		claim.Allow = sa.connection.Allow
 	}
 	e.act(pendingAction{kind: pendingVerification, sa: sa}, func(id ActionID) Action {
-		return VerifyPeer{ID: id, Claim: claim, trust: e.cfg.Trust}
+		return VerifyPeer{ID: id, Claim: claim, trust: sa.cfg.Trust}
 	})
 }
 
@@ -186,9 +186,9 @@ func (e *Engine) verified(sa *isakmpSA, r VerifyResult) {
 // sign asks for our signature.
 func (e *Engine) sign(sa *isakmpSA) {
 	sa.state = awaitSignature
-	hash := sa.proofHash(sa.initiator, e.identity(sa).AppendBody(nil))
+	hash := sa.proofHash(sa.initiator, sa.identity().AppendBody(nil))
 	e.act(pendingAction{kind: pendingSignature, sa: sa}, func(id ActionID) Action {
-		return Sign{ID: id, Hash: hash, credential: e.credential(sa.method)}
+		return Sign{ID: id, Hash: hash, credential: sa.cfg.credential(sa.method)}
 	})
 }
 
@@ -202,7 +202,7 @@ func (e *Engine) signed(sa *isakmpSA, r SignResult) {
 		return
 	}
 	var evidence []wire.Payload
-	for _, c := range e.credential(sa.method).Chain() {
+	for _, c := range sa.cfg.credential(sa.method).Chain() {
 		evidence = append(evidence, wire.Certificate{Encoding: wire.EncodingX509Signature, Data: c})
 	}
 	evidence = append(evidence, wire.Signature(bytes.Clone(r.Signature)))
@@ -218,7 +218,7 @@ func (e *Engine) establish(sa *isakmpSA) {
 	p := sa.handshake.proof
 	e.halfOpen.remove(sa)
 	keymat.Zero(sa.keys.SKEYID)
-	sa.handshake, sa.offer = nil, nil
+	sa.handshake, sa.offer, sa.cfg = nil, nil, nil
 	sa.state = established
 	sa.expires = e.now.Add(sa.lifetime)
 	sa.quick = make(map[uint32]*quickMode)

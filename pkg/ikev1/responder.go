@@ -155,7 +155,7 @@ func (e *Engine) mainMode3(sa *isakmpSA, d Datagram, h wire.Header) {
 func (e *Engine) sendMessage4(sa *isakmpSA) {
 	hs := sa.handshake
 	answer := []wire.Payload{wire.KE(hs.responderKE), wire.Nonce(hs.responderNonce)}
-	answer = append(answer, e.certificateRequests(sa)...)
+	answer = append(answer, sa.certificateRequests()...)
 	if hs.natD {
 		answer = append(answer, e.natDs(sa)...)
 	}
@@ -179,7 +179,7 @@ func (e *Engine) mainMode5(sa *isakmpSA, d Datagram, h wire.Header) {
 		e.verify(sa, p)
 	case ok && equalHash(p.evidence, sa.proofHash(!sa.initiator, p.identity)):
 		hs.proof = p
-		e.sendMessage6(sa, wire.Hash(sa.proofHash(sa.initiator, e.identity(sa).AppendBody(nil))))
+		e.sendMessage6(sa, wire.Hash(sa.proofHash(sa.initiator, sa.identity().AppendBody(nil))))
 	default:
 		e.badProof(sa, d, "")
 	}
@@ -209,7 +209,7 @@ func (e *Engine) sendMessage6(sa *isakmpSA, evidence ...wire.Payload) {
 	if !e.admitClient(sa, sa.clientKey(p)) {
 		return
 	}
-	ours := e.identity(sa)
+	ours := sa.identity()
 	// The client is where message 5 came from: it floats to port 4500 with it (RFC 3947 section 4).
 	sa.local, sa.remote, sa.encapsulated = p.from.Local, p.from.Remote, p.from.Encapsulated
 	answer := append([]wire.Payload{ours}, evidence...)

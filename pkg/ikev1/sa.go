@@ -39,6 +39,7 @@ const (
 type isakmpSA struct {
 	name   cookies
 	serial uint64
+	cfg    *Config // in force when the handshake began; nil once established
 	state  saState
 	timer  timer
 
@@ -105,7 +106,7 @@ func (e *Engine) newSA(d Datagram, initiator wire.Cookie) (*isakmpSA, error) {
 	}
 	e.lastSA++
 	sa := &isakmpSA{
-		name: name, serial: e.lastSA, state: awaitMessage3,
+		name: name, serial: e.lastSA, cfg: e.cfg, state: awaitMessage3,
 		local: d.Local, remote: d.Remote, encapsulated: d.Encapsulated,
 		initiation: initiationOf(d, initiator),
 	}
