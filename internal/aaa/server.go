@@ -57,12 +57,12 @@ type Server struct {
 	conn    *net.UDPConn
 	secret  string
 	notify  func(Event)
-	methods []Method
 	replies *cache // of the serving goroutine
 	stopped chan struct{}
 
 	mu       sync.Mutex // guards what follows
 	users    directory
+	methods  []Method
 	pool     *pool.Pool
 	sessions map[string]*session
 	holders  map[netip.Addr]string // NASID by address given
@@ -178,16 +178,26 @@ func (s *Server) release(o *session) {
 	o.Address = netip.Addr{}
 }
 
-// SetUsers replaces the users. Sessions that are up stay; an address that was a user's own stays out of the pool.
-func (s *Server) SetUsers(users []User) error {
-	d, err := newDirectory(users)
+// Configure puts the users, methods and pool of cfg in the place of those that the server has; nil keeps the pool. Sessions that are up
+// stay, with their addresses, which nobody else gets before they end; an address that was a user's own stays out of the pool that is kept.
+// On an error nothing changes.
+func (s *Server) Configure(cfg Config) error {
+	d, err := newDirectory(cfg.Users)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.users = d
+	s.users, s.methods = d, cfg.Methods
+	if cfg.Pool != nil {
+		s.pool = cfg.Pool
+	}
 	s.reserve()
+	if cfg.Pool != nil {
+		for a := range s.holders {
+			_ = s.pool.Take(a) // once for each address; one of a user's own, or outside the new ranges, is fine
+		}
+	}
 	return nil
 }
 

@@ -342,7 +342,7 @@ func TestSuperseded(t *testing.T) {
 		t.Errorf("the address is held by %q, want %q", got, nas2)
 	}
 	// An address that another user has from the time before the configuration changed is not taken from him.
-	if err := b.SetUsers([]User{{Name: "dora", Password: "explorer", Address: bobs}}); err != nil {
+	if err := b.Configure(Config{Users: []User{{Name: "dora", Password: "explorer", Address: bobs}}}); err != nil {
 		t.Fatal(err)
 	}
 	const nas3 = "NAS-0000000000000003"
