@@ -139,7 +139,7 @@ var explanations = map[Cause]explanation{
 		"the client sent a bad public value, or something on the path changed it: try another group (ike.proposals)")},
 	CauseMessage5Lost: {"message 5 did not arrive", always(
 		"the client has refused message 4, or lost its way to this server: its own log says more; UDP ports 500 and 4500 have to reach this server")},
-	CausePort4500Blocked: {"message 5 did not arrive: there is a NAT, so the client sends it to UDP port 4500", always(
+	CausePort4500Blocked: {"message 5 did not arrive: behind a NAT, and with ike.force_encapsulation, the client sends it to UDP port 4500", always(
 		"let UDP port 4500 reach this server: open it in firewalls and forward it where port 500 is forwarded")},
 	CauseWindowsBehindNAT: {"Windows went no further because this server is behind a NAT (error 809): {detail}", always(
 		"on the client set the DWORD " + registryKey + " to 2 and restart Windows")},

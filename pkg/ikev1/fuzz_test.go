@@ -27,7 +27,7 @@ func FuzzHandle(f *testing.F) {
 	f.Add(byte(4), byte(4), byte(wire.PayloadSA), wire.AppendChain(nil, esp, wire.Nonce("12345678"), wire.AddrID(p.Addr.Addr(), 17, 1701), wire.AddrID(p.Server.Addr(), 17, 1701)))
 
 	f.Add(byte(6), byte(1), byte(wire.PayloadHash), wire.AppendChain(nil, wire.Hash(make([]byte, 32))))
-	f.Add(byte(6), byte(2), byte(wire.PayloadHash), wire.AppendChain(nil, wire.Hash(make([]byte, 32)), wire.NATD(make([]byte, 32)), wire.NATD(make([]byte, 32))))
+	f.Add(byte(6), byte(2), byte(wire.PayloadHash), wire.AppendChain(nil, wire.Hash(make([]byte, 32)), wire.Raw{Kind: wire.PayloadNATD, Body: make([]byte, 32)}, wire.Raw{Kind: wire.PayloadNATD, Body: make([]byte, 32)}))
 	f.Add(byte(5), byte(5), byte(14), wire.AppendChain(nil, wire.Raw{Kind: 14, Body: make([]byte, 12)}))
 
 	f.Fuzz(func(t *testing.T, state, kind, first byte, b []byte) {

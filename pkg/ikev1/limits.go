@@ -21,7 +21,7 @@ const (
 	revivalsPerMinute = 3 // Quick Modes that we begin because the last child of a client is gone
 
 	// aggressivePerSec bounds the Diffie-Hellmans for message 1 of Aggressive Mode, of all peers together: anybody can send it in
-	// anybody's name. A core computes ten times as many with MODP2048.
+	// anybody's name. A core computes many times as many with MODP2048.
 	aggressivePerSec = 50
 	maxGroupName     = 64 // octets
 )

@@ -155,11 +155,6 @@ func (c *Conn) DeleteMatching(match func(State) bool) (int, error) {
 	return n, errors.Join(errs...)
 }
 
-// TaggedWith selects the SAs whose reqid has tag in its upper 16 bits, for DeleteMatching.
-func TaggedWith(tag uint16) func(State) bool {
-	return func(s State) bool { return s.ReqID>>16 == uint32(tag) }
-}
-
 // marshal is struct xfrm_usersa_id.
 func (id ID) marshal() []byte {
 	b := make([]byte, sizeUserSAID)

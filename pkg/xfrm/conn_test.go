@@ -137,10 +137,3 @@ func TestListSkipsOtherProtocols(t *testing.T) {
 		t.Errorf("List gave %d SAs and error %v, want 2", len(got), err)
 	}
 }
-
-func TestTaggedWith(t *testing.T) {
-	match := TaggedWith(0x1701)
-	if !match(State{ReqID: 0x17014000}) || match(State{ReqID: 0x17024000}) || match(State{ReqID: 0x1701}) {
-		t.Error("the tag is in the upper 16 bits of the reqid")
-	}
-}

@@ -136,7 +136,7 @@ func TestKernelDeleteMatching(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n, err := c.DeleteMatching(TaggedWith(0x1701)); n != 200 || err != nil {
+	if n, err := c.DeleteMatching(func(s State) bool { return s.ReqID>>16 == 0x1701 }); n != 200 || err != nil {
 		t.Errorf("deleted %d SAs, error %v, want 200", n, err)
 	}
 	if list, err := c.List(); len(list) != 100 || err != nil {

@@ -35,7 +35,7 @@ func FuzzHeader(f *testing.F) {
 
 func FuzzChain(f *testing.F) {
 	f.Add(byte(PayloadSA), AppendChain(nil, windowsSA(), VendorID("vendor")))
-	f.Add(byte(PayloadKE), AppendChain(nil, KE("k"), Nonce("12345678"), NATD("n"), NATD("m")))
+	f.Add(byte(PayloadKE), AppendChain(nil, KE("k"), Nonce("12345678"), Raw{Kind: PayloadNATD, Body: []byte("n")}, Raw{Kind: PayloadNATD, Body: []byte("m")}))
 	f.Fuzz(func(t *testing.T, first byte, b []byte) {
 		chain, n, err := ParseChain(PayloadType(first), b)
 		if err != nil {

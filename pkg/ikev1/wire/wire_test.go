@@ -89,7 +89,7 @@ func TestRoundTripAndTruncation(t *testing.T) {
 
 func TestMessage(t *testing.T) {
 	h := Header{InitiatorCookie: Cookie{1}, ResponderCookie: Cookie{2}, Exchange: ExchangeMain, MessageID: 7}
-	payloads := []Payload{KE("public"), Nonce("12345678"), Hash("hash"), Signature("signature"), VendorID("vendor"), NATD("natd")}
+	payloads := []Payload{KE("public"), Nonce("12345678"), Hash("hash"), Signature("signature"), VendorID("vendor"), Raw{Kind: PayloadNATD, Body: []byte("natd")}}
 	b := Message(h, payloads...)
 	parsed, err := ParseHeader(b)
 	if err != nil {
