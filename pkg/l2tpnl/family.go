@@ -3,12 +3,15 @@ package l2tpnl
 // Numbers of linux/l2tp.h, with its names.
 const (
 	familyName = "l2tp"
+	groupName  = "l2tp" // of notifications
 
 	cmdTunnelCreate  = 1
 	cmdTunnelDelete  = 2
+	cmdTunnelModify  = 3
 	cmdTunnelGet     = 4
 	cmdSessionCreate = 5
 	cmdSessionDelete = 6
+	cmdSessionModify = 7
 	cmdSessionGet    = 8
 
 	attrPWType        = 1  // u16
