@@ -34,7 +34,7 @@ lint: ## gofmt, tidy go.mod, go vet, staticcheck, also of the tests that need a 
 	for script in scripts/*.sh .ci/run integration/vm/*.sh; do bash -n "$$script" || exit 1; done
 
 unit: ## unit tests with the race detector
-	$(GO) test -race ./...
+	$(GO) test -race -timeout 20m ./...
 
 fuzz: ## every fuzz target for FUZZTIME (5s), those of IKE messages for FUZZTIME_IKE (20s)
 	scripts/fuzz.sh $(FUZZTIME) $(FUZZTIME_IKE)
