@@ -6,12 +6,10 @@ import (
 	"os"
 	"os/signal"
 
-	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"github.com/l2tpctl/l2tpctl/internal/cli"
 	"github.com/l2tpctl/l2tpctl/internal/concentrator"
-	"github.com/l2tpctl/l2tpctl/internal/config"
 )
 
 // version is set by the linker for releases.
@@ -26,8 +24,10 @@ func main() {
 		Err:      os.Stderr,
 		Terminal: cli.IsTerminal(os.Stdout),
 		Version:  built,
-		Serve: func(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
-			return concentrator.Run(ctx, cfg, built, log)
+		Serve: func(ctx context.Context, s cli.Service) error {
+			hangups := make(chan os.Signal, 1)
+			signal.Notify(hangups, unix.SIGHUP)
+			return concentrator.Run(ctx, s.Config, built, s.Log, concentrator.Reloading{Load: s.Load, SetLevel: s.SetLevel, Signals: hangups})
 		},
 		Describe: concentrator.Describe,
 		Doctor:   examine,

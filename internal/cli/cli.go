@@ -16,7 +16,17 @@ import (
 )
 
 // ServeFunc runs the daemon until the context ends.
-type ServeFunc func(ctx context.Context, cfg *config.Config, log *zap.Logger) error
+type ServeFunc func(ctx context.Context, s Service) error
+
+// Service is what a daemon is to be.
+type Service struct {
+	Config *config.Config
+	// Load reads the configuration again, from where Config came from.
+	Load func() (*config.Config, error)
+	Log  *zap.Logger
+	// SetLevel sets the level of Log: debug, info, warn or error.
+	SetLevel func(level string)
+}
 
 // DoctorFunc checks the machine. The configuration is nil if there is none.
 type DoctorFunc func(ctx context.Context, cfg *config.Config) []doctor.Finding
@@ -51,7 +61,7 @@ func IsTerminal(f *os.File) bool {
 func newRoot(env *Env) *cobra.Command {
 	g := &globals{env: env}
 	root := group("l2tpctl", "L2TP/IPsec concentrator for Linux",
-		newServe(g), newCheck(g), newTunnel(g), newSession(g), newSA(g), newEvents(g), newStats(g), newVersion(g))
+		newServe(g), newCheck(g), newTunnel(g), newSession(g), newSA(g), newEvents(g), newReload(g), newStats(g), newVersion(g))
 	if env.Doctor != nil {
 		root.AddCommand(newDoctor(g))
 	}

@@ -274,9 +274,9 @@ func TestCheck(t *testing.T) {
 func TestServe(t *testing.T) {
 	path := file(t, strings.Replace(config.Minimal, "replace-this-by-a-long-random-string", "short", 1)+"log: {format: json}\n")
 	var seen *config.Config
-	serve := func(_ context.Context, cfg *config.Config, log *zap.Logger) error {
-		seen = cfg
-		log.Info("serving", zap.Any("ike", cfg.IKE))
+	serve := func(_ context.Context, s Service) error {
+		seen = s.Config
+		s.Log.Info("serving", zap.Any("ike", s.Config.IKE))
 		return errors.New("address in use\x1b")
 	}
 	got := run(t, Env{Serve: serve}, "serve", "-c", path, "--socket", "/tmp/elsewhere.sock")
@@ -292,7 +292,7 @@ func TestServe(t *testing.T) {
 }
 
 func TestErrorOfTwoLines(t *testing.T) {
-	serve := func(context.Context, *config.Config, *zap.Logger) error {
+	serve := func(context.Context, Service) error {
 		return errors.New("this machine cannot run the concentrator:\n  esp4: missing\x1b; modprobe esp4")
 	}
 	got := run(t, Env{Serve: serve}, "serve", "-c", file(t, config.Minimal))

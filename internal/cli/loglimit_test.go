@@ -22,7 +22,7 @@ func (c *handClock) NewTicker(time.Duration) *time.Ticker { return nil }
 func limitedLogger(t *testing.T, level string) (*zap.Logger, *handClock, *bytes.Buffer) {
 	t.Helper()
 	var out bytes.Buffer
-	log, err := NewLogger(config.Log{Level: level, Format: "json"}, &out)
+	log, _, err := NewLogger(config.Log{Level: level, Format: "json"}, &out)
 	if err != nil {
 		t.Fatal(err)
 	}

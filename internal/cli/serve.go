@@ -24,21 +24,29 @@ func newServe(g *globals) *cobra.Command {
 	var path string
 	configFlag(cmd, &path)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := config.Load(path)
+		load := func() (*config.Config, error) {
+			cfg, err := config.Load(path)
+			if err == nil && cmd.Flags().Changed("socket") {
+				cfg.Control.Socket = g.socket
+			}
+			return cfg, err
+		}
+		cfg, err := load()
 		if err != nil {
 			return err
 		}
-		if cmd.Flags().Changed("socket") {
-			cfg.Control.Socket = g.socket
-		}
-		log, err := NewLogger(cfg.Log, g.env.Err)
+		log, level, err := NewLogger(cfg.Log, g.env.Err)
 		if err != nil {
 			return err
 		}
 		for _, w := range cfg.Warnings {
 			log.Warn("configuration: " + w)
 		}
-		err = g.env.Serve(cmd.Context(), cfg, log)
+		err = g.env.Serve(cmd.Context(), Service{Config: cfg, Load: load, Log: log, SetLevel: func(name string) {
+			if parsed, err := zapcore.ParseLevel(name); err == nil { // else it would not have been loaded
+				level.SetLevel(parsed)
+			}
+		}})
 		_ = log.Sync() // fails on terminals and pipes, which need none
 		return err
 	}
@@ -100,11 +108,11 @@ func newDoctor(g *globals) *cobra.Command {
 	return cmd
 }
 
-// NewLogger returns the daemon's logger. It bounds how much events of one kind write (limiter).
-func NewLogger(c config.Log, w io.Writer) (*zap.Logger, error) {
-	level, err := zapcore.ParseLevel(c.Level)
+// NewLogger returns the daemon's logger, and its level, which can be set. It bounds how much events of one kind write (limiter).
+func NewLogger(c config.Log, w io.Writer) (*zap.Logger, zap.AtomicLevel, error) {
+	level, err := zap.ParseAtomicLevel(c.Level)
 	if err != nil {
-		return nil, fmt.Errorf("log level: %w", err)
+		return nil, level, fmt.Errorf("log level: %w", err)
 	}
 	ec := zap.NewProductionEncoderConfig()
 	ec.TimeKey, ec.EncodeTime = "time", zapcore.RFC3339NanoTimeEncoder
@@ -114,5 +122,5 @@ func NewLogger(c config.Log, w io.Writer) (*zap.Logger, error) {
 		ec.EncodeTime, ec.EncodeLevel = zapcore.ISO8601TimeEncoder, zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(ec)
 	}
-	return zap.New(newLimiter(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))), nil
+	return zap.New(newLimiter(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))), level, nil
 }

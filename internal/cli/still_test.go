@@ -13,7 +13,10 @@ import (
 )
 
 // still is a backend whose world stands still, except that closing is remembered.
-type still struct{ closed []string }
+type still struct {
+	closed  []string
+	refusal error // of a reload
+}
 
 func (*still) Tunnels(context.Context) ([]control.Tunnel, error) {
 	peer := netip.MustParseAddrPort
@@ -92,4 +95,18 @@ func (s *still) CloseSession(_ context.Context, id string) error {
 	}
 	s.closed = append(s.closed, id)
 	return nil
+}
+
+// Reload shows what each kind of change looks like, or what the test says.
+func (s *still) Reload(context.Context) (control.Reload, error) {
+	return control.Reload{
+		Changes: []control.Change{
+			{Effect: "now", Key: "ike.psk", New: "changed"},
+			{Effect: "now", Key: "users[evil\x1b]", New: "removed"},
+			{Effect: "reconnect", Key: "ppp.mtu", Old: "1400", New: "1300"},
+			{Effect: "restart", Key: "listen", Old: "0.0.0.0, ::", New: "192.0.2.1"},
+		},
+		Notes:    []string{"evil\x1b: removed; session 16384-1 goes on until it ends: l2tpctl session disconnect 16384-1"},
+		Warnings: []string{"/etc/c.yaml:1:2: ike.psk: short"},
+	}, s.refusal
 }

@@ -1,7 +1,9 @@
 package concentrator
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"runtime"
@@ -107,7 +109,7 @@ func (a api) Sessions(ctx context.Context) ([]control.Session, error) {
 		name := c.deviceNames()
 		for _, cl := range c.clients {
 			for _, s := range cl.sessions {
-				entries = append(entries, entry{s.row(now, c.opt.PPP.MTU, name), key{uint32(cl.port), uint32(s.id)}, s.n})
+				entries = append(entries, entry{s.row(now, cmp.Or(s.mtu, c.opt.PPP.MTU), name), key{uint32(cl.port), uint32(s.id)}, s.n})
 			}
 		}
 	})
@@ -257,6 +259,14 @@ func (a api) CloseSession(ctx context.Context, id string) error {
 		err = fmt.Errorf("session %q: %w", id, control.ErrNotFound)
 	}
 	return err
+}
+
+// Reload implements control.Backend.
+func (a api) Reload(ctx context.Context) (control.Reload, error) {
+	if a.c.reload == nil {
+		return control.Reload{}, errors.New("reload: this daemon was started without a file to read again")
+	}
+	return a.c.reload(ctx)
 }
 
 // Stats implements control.Backend.

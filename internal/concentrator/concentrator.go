@@ -77,6 +77,9 @@ type Concentrator struct {
 
 	journal *journal
 
+	// reload is nil if there is no file to read again. It does not change while the control API is served.
+	reload func(context.Context) (control.Reload, error)
+
 	// Everything below belongs to the loop.
 	slots   *slot.Allocator
 	room    room

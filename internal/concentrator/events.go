@@ -33,6 +33,9 @@ const (
 	eventSessionFailed   = "session_failed" // there is no PPP endpoint for it
 	eventAuthRejected    = "auth_rejected"
 
+	eventReloaded     = "configuration_reloaded"
+	eventReloadFailed = "reload_failed"
+
 	eventSteeringRestored = "steering_restored"
 	eventSteeringMissing  = "steering_missing"
 	eventSlotsLow         = "slots_low"

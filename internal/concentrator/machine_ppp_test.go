@@ -192,6 +192,17 @@ func (m *machine) Close(nas string) {
 	delete(m.logins, nas)
 }
 
+// Configure implements AAA. Nobody here looks users up.
+func (m *machine) Configure(cfg aaa.Config) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fault("configure logins") {
+		return errFault
+	}
+	m.configured = cfg
+	return nil
+}
+
 // Addresses implements AAA.
 func (m *machine) Addresses() (free, used int) {
 	m.mu.Lock()

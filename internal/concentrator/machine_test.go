@@ -55,7 +55,9 @@ type machine struct {
 	processes map[string]*process // by interface
 	logins    map[string]aaa.Session
 	lastFD    int
-	asked     []string // of network devices
+
+	configured aaa.Config // users, methods and pool that the daemon has set
+	asked      []string   // of network devices
 
 	findsPacket bool // SAs in packet mode are found by the policies of sockets
 }

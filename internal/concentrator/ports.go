@@ -75,6 +75,8 @@ type PPPProcess interface {
 type AAA interface {
 	Open(aaa.Session) error
 	Close(nasID string)
+	// Configure replaces users, methods and, unless it is nil, the pool.
+	Configure(aaa.Config) error
 	Addresses() (free, used int)
 }
 

@@ -82,6 +82,7 @@ func (c *Concentrator) startPPP(e l2tp.SessionUp) {
 // link describes the PPP endpoint of a session.
 func (c *Concentrator) link(s *session) pppd.Session {
 	opt := c.opt.PPP
+	s.local, s.mtu = opt.LocalIP, opt.MTU
 	return pppd.Session{
 		Name:         s.nas,
 		Interface:    s.iface,

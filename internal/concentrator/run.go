@@ -12,14 +12,15 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/config"
 	"github.com/l2tpctl/l2tpctl/internal/control"
 	"github.com/l2tpctl/l2tpctl/internal/doctor"
+	"github.com/l2tpctl/l2tpctl/internal/revocation"
 	"github.com/l2tpctl/l2tpctl/internal/steering"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
 )
 
 // Run serves cfg on this machine until ctx ends: it takes possession of the machine, answers the control socket, and leaves
-// nothing behind.
-func Run(ctx context.Context, cfg *config.Config, version control.Version, log *zap.Logger) (err error) {
+// nothing behind. reloading says how it comes to another configuration meanwhile.
+func Run(ctx context.Context, cfg *config.Config, version control.Version, log *zap.Logger, reloading Reloading) (err error) {
 	s, err := newSettings(cfg, log)
 	if err != nil {
 		return fmt.Errorf("configuration %s: %w", cfg.Path, err)
@@ -73,6 +74,17 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 		s.revocation.Load(ctx)
 	}
 	group, running := errgroup.WithContext(ctx)
+	stop := func() {}
+	keep := func(f *revocation.Fetcher) {
+		stop()
+		var informing context.Context
+		if informing, stop = context.WithCancel(running); f != nil {
+			group.Go(func() error { return f.Run(informing) })
+		}
+	}
+	keep(s.revocation)
+	reloads := newReloader(c, cfg, s, reloading, keep)
+	group.Go(func() error { return reloads.serve(running) })
 	group.Go(func() error {
 		defer sys.steering.Close() // end the readers
 		defer sys.monitor.Close()
@@ -85,9 +97,6 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	group.Go(func() error { return sys.watchRoutes(c.HandleRoutes) })
 	group.Go(func() error { return sys.ike.Run(in.ike) })
 	group.Go(func() error { return control.Serve(running, listener, c.API(), version, log) })
-	if s.revocation != nil {
-		group.Go(func() error { return s.revocation.Run(running) })
-	}
 	log.Info("serving", zap.String("version", version.Version), zap.String("configuration", cfg.Path), zap.Stringers("listen", sys.ike.LocalAddrs()), zap.String("control", cfg.Control.Socket))
 	return group.Wait()
 }

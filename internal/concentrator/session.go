@@ -26,6 +26,8 @@ type session struct {
 	user    string
 	method  string
 	address netip.Addr
+	local   netip.Addr // our end of the link, once PPP was started
+	mtu     int        // octets, likewise
 	created time.Time
 	up      time.Time
 	reason  string    // why it is being ended

@@ -15,9 +15,9 @@ type Effect string
 
 // The effects.
 const (
-	EffectNow     Effect = "now"     // for whatever happens next
-	EffectNew     Effect = "new"     // for connections, SAs and sessions that begin; those that exist keep what they have
-	EffectRestart Effect = "restart" // after a restart of the daemon
+	EffectNow       Effect = "now"       // for whatever happens next
+	EffectReconnect Effect = "reconnect" // for connections, SAs and sessions that begin; those that exist keep what they have
+	EffectRestart   Effect = "restart"   // after a restart of the daemon
 )
 
 // Change is a setting that differs between two configurations.
@@ -39,15 +39,15 @@ func Compare(old, new *Config) []Change {
 		d.list("pool", EffectNow, words(old.Pool), words(new.Pool), "none")
 	}
 	o, n := &old.PPP, &new.PPP
-	value(d, "ppp.local_address", EffectNew, o.LocalAddress, n.LocalAddress)
-	d.list("ppp.dns", EffectNew, words(o.DNS), words(n.DNS), "none")
-	value(d, "ppp.mtu", EffectNew, o.MTU, n.MTU)
-	d.list("ppp.auth", EffectNew, texts(o.Auth), texts(n.Auth), "none")
-	value(d, "ppp.echo_interval", EffectNew, interval(o.EchoInterval), interval(n.EchoInterval))
-	value(d, "ppp.echo_failures", EffectNew, o.EchoFailures, n.EchoFailures)
-	value(d, "l2tp.host_name", EffectNew, old.L2TP.HostName, new.L2TP.HostName)
-	value(d, "l2tp.hello_interval", EffectNew, old.L2TP.HelloInterval, new.L2TP.HelloInterval)
-	value(d, "l2tp.max_sessions", EffectNew, old.L2TP.MaxSessions, new.L2TP.MaxSessions)
+	value(d, "ppp.local_address", EffectReconnect, o.LocalAddress, n.LocalAddress)
+	d.list("ppp.dns", EffectReconnect, words(o.DNS), words(n.DNS), "none")
+	value(d, "ppp.mtu", EffectReconnect, o.MTU, n.MTU)
+	d.list("ppp.auth", EffectReconnect, texts(o.Auth), texts(n.Auth), "none")
+	value(d, "ppp.echo_interval", EffectReconnect, interval(o.EchoInterval), interval(n.EchoInterval))
+	value(d, "ppp.echo_failures", EffectReconnect, o.EchoFailures, n.EchoFailures)
+	value(d, "l2tp.host_name", EffectReconnect, old.L2TP.HostName, new.L2TP.HostName)
+	value(d, "l2tp.hello_interval", EffectReconnect, old.L2TP.HelloInterval, new.L2TP.HelloInterval)
+	value(d, "l2tp.max_sessions", EffectReconnect, old.L2TP.MaxSessions, new.L2TP.MaxSessions)
 	value(d, "log.level", EffectNow, old.Log.Level, new.Log.Level)
 
 	d.list("listen", EffectRestart, words(old.Listen), words(new.Listen), "none")
@@ -78,16 +78,16 @@ func (d *differences) ike(o, n *IKE) {
 	value(d, "ike.ocsp", EffectNow, cmp.Or(o.Revocation.OCSP, "none"), cmp.Or(n.Revocation.OCSP, "none"))
 	value(d, "ike.certificate_urls", EffectNow, o.Revocation.CertificateURLs, n.Revocation.CertificateURLs)
 
-	value(d, "ike.profile", EffectNew, o.Profile, n.Profile)
+	value(d, "ike.profile", EffectReconnect, o.Profile, n.Profile)
 	const ofProfile = "those of the profile"
-	d.list("ike.proposals", EffectNew, words(o.Proposals), words(n.Proposals), ofProfile)
-	d.list("ike.esp_proposals", EffectNew, words(o.ESPProposals), words(n.ESPProposals), ofProfile)
-	value(d, "ike.pfs_groups", EffectNew, pfs(o.PFSGroups, ofProfile), pfs(n.PFSGroups, ofProfile))
-	value(d, "ike.lifetime", EffectNew, o.Lifetime, n.Lifetime)
-	value(d, "ike.esp_lifetime", EffectNew, o.ESPLifetime, n.ESPLifetime)
-	value(d, "ike.force_encapsulation", EffectNew, o.ForceEncapsulation, n.ForceEncapsulation)
-	value(d, "ike.sha256_96", EffectNew, o.SHA256Truncation, n.SHA256Truncation)
-	value(d, "ike.offload", EffectNew, o.Offload, n.Offload)
+	d.list("ike.proposals", EffectReconnect, words(o.Proposals), words(n.Proposals), ofProfile)
+	d.list("ike.esp_proposals", EffectReconnect, words(o.ESPProposals), words(n.ESPProposals), ofProfile)
+	value(d, "ike.pfs_groups", EffectReconnect, pfs(o.PFSGroups, ofProfile), pfs(n.PFSGroups, ofProfile))
+	value(d, "ike.lifetime", EffectReconnect, o.Lifetime, n.Lifetime)
+	value(d, "ike.esp_lifetime", EffectReconnect, o.ESPLifetime, n.ESPLifetime)
+	value(d, "ike.force_encapsulation", EffectReconnect, o.ForceEncapsulation, n.ForceEncapsulation)
+	value(d, "ike.sha256_96", EffectReconnect, o.SHA256Truncation, n.SHA256Truncation)
+	value(d, "ike.offload", EffectReconnect, o.Offload, n.Offload)
 
 	value(d, "ike.dpd_interval", EffectNow, interval(o.DPDInterval), interval(n.DPDInterval))
 	value(d, "ike.dpd_timeout", EffectNow, o.DPDTimeout, n.DPDTimeout)

@@ -42,15 +42,15 @@ users:
 		"of the pool": {", address: 10.9.0.9", "", []Change{{"users[alice].address", "10.9.0.9", "of the pool", EffectNow}}},
 		"pool": {"10.9.0.0/24", "10.8.0.0/29", []Change{
 			{"pool", "10.9.0.2-10.9.0.8, 10.9.0.10-10.9.0.254", "10.8.0.2-10.8.0.6", EffectNow},
-			{"ppp.local_address", "10.9.0.1", "10.8.0.1", EffectNew},
+			{"ppp.local_address", "10.9.0.1", "10.8.0.1", EffectReconnect},
 		}},
 		"wider pool": {"10.9.0.0/24", "[10.9.0.0/24, 10.8.0.4]", []Change{
 			{"pool", "10.9.0.2-10.9.0.8, 10.9.0.10-10.9.0.254", "10.9.0.1-10.9.0.8, 10.9.0.10-10.9.0.254", EffectNow},
-			{"ppp.local_address", "10.9.0.1", "10.8.0.4", EffectNew},
+			{"ppp.local_address", "10.9.0.1", "10.8.0.4", EffectReconnect},
 		}},
 		"several": {"ike:\n", "log: {level: debug, format: json}\nlisten: 192.0.2.1\nike:\n  esp_proposals: [aes256-sha256, aes128-sha1]\n  pfs_groups: []\n  dpd_interval: 0\n", []Change{
-			{"ike.esp_proposals", "those of the profile", "aes256-sha256, aes128-sha1", EffectNew},
-			{"ike.pfs_groups", "those of the profile", "none", EffectNew},
+			{"ike.esp_proposals", "those of the profile", "aes256-sha256, aes128-sha1", EffectReconnect},
+			{"ike.pfs_groups", "those of the profile", "none", EffectReconnect},
 			{"ike.dpd_interval", "30s", "never", EffectNow},
 			{"log.level", "info", "debug", EffectNow},
 			{"listen", "0.0.0.0, ::", "192.0.2.1", EffectRestart},

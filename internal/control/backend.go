@@ -24,6 +24,8 @@ type Backend interface {
 	NextEvents(ctx context.Context, since uint64) ([]Event, error)
 	// CloseTunnel ends a tunnel, its sessions and its IPsec client. ErrNotFound if there is no such tunnel.
 	CloseTunnel(ctx context.Context, id uint16) error
+	// Reload reads the configuration again and puts it in force, whole or not at all. An [Error] of status 422 says what is wrong with it.
+	Reload(ctx context.Context) (Reload, error)
 	// CloseSession ends a session. ErrNotFound if there is no such session.
 	CloseSession(ctx context.Context, id string) error
 }

@@ -100,6 +100,11 @@ func (c *Client) SAs(ctx context.Context) ([]SA, error) {
 	return do[[]SA](ctx, c, http.MethodGet, "/v1/sas")
 }
 
+// Reload has the daemon read its configuration again. An [Error] of status 422 says why nothing was changed.
+func (c *Client) Reload(ctx context.Context) (Reload, error) {
+	return do[Reload](ctx, c, http.MethodPost, "/v1/reload")
+}
+
 // Stats returns the counters.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	return do[Stats](ctx, c, http.MethodGet, "/v1/stats")

@@ -91,6 +91,10 @@ func (m *memory) CloseSession(_ context.Context, id string) error {
 	return fmt.Errorf("session %q: %w", id, ErrNotFound)
 }
 
+func (m *memory) Reload(context.Context) (Reload, error) {
+	return Reload{Configuration: "/etc/c.yaml", Changes: []Change{{Effect: "now", Key: "ike.psk", New: "changed"}}, Notes: []string{}, Warnings: []string{}}, m.fail
+}
+
 // serve runs the API on a socket and returns its path.
 func serve(t *testing.T, b Backend) string {
 	t.Helper()
@@ -283,7 +287,9 @@ func TestNames(t *testing.T) {
 	for want, v := range map[string]any{
 		"id,peer_id,state,role,peer,peer_name,identity,nat_t,local,ike_state,ike_proposal,esp_proposal,spi_in,spi_out,offload,sessions,uptime_seconds,rx_bytes,tx_bytes": Tunnel{},
 		"id,tunnel_id,state,user,ip,ip6,peer,interface,mtu,auth,uptime_seconds,rx_bytes,tx_bytes,rate_limit,offload":                                                     Session{},
-		"seq,time,severity,kind,peer,user,cause,text,client_id,tunnel_id,session_id,client_kind,identity,hint,offered,allowed":                                           Event{},
+		"configuration,changes,notes,warnings": Reload{},
+		"effect,key,old,new":                   Change{},
+		"seq,time,severity,kind,peer,user,cause,text,client_id,tunnel_id,session_id,client_kind,identity,hint,offered,allowed": Event{},
 	} {
 		data, err := json.Marshal(v)
 		if err != nil {

@@ -95,6 +95,7 @@ func routes(streams context.Context, b Backend, v Version, log *zap.Logger) http
 	handle(http.MethodDelete, "/v1/sessions/{id}", h.closeSession)
 	handle(http.MethodDelete, "/v1/sessions", h.closeUser, "user")
 	handle(http.MethodGet, "/v1/sas", func(r *http.Request) (any, error) { return list(b.SAs(r.Context())) })
+	handle(http.MethodPost, "/v1/reload", h.reload)
 	handle(http.MethodGet, "/v1/stats", func(r *http.Request) (any, error) { return b.Stats(r.Context()) })
 	handle(http.MethodGet, "/v1/version", func(*http.Request) (any, error) { return v, nil })
 	methods["/v1/events"] = []string{http.MethodGet}
@@ -213,6 +214,16 @@ func (h *handler) record(what string, err error, fields ...zap.Field) {
 		return
 	}
 	h.log.Info(what+" closed on request", fields...)
+}
+
+func (h *handler) reload(r *http.Request) (any, error) {
+	result, err := h.backend.Reload(r.Context())
+	if err != nil {
+		h.log.Info("request to reload failed", zap.Error(err), caller(r))
+		return nil, err
+	}
+	h.log.Info("configuration reloaded on request", caller(r))
+	return result, nil
 }
 
 // closeUser ends all sessions of the user in the query.

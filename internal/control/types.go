@@ -154,6 +154,22 @@ type OffloadStats struct {
 	Lost     uint64 `json:"lost"`     // SAs that were in a device and are gone, as when it goes down
 }
 
+// Reload is what came of reading the configuration again.
+type Reload struct {
+	Configuration string   `json:"configuration"` // path of the file
+	Changes       []Change `json:"changes"`
+	Notes         []string `json:"notes"`    // what goes on though the new configuration would not allow it
+	Warnings      []string `json:"warnings"` // of the file, each with its place
+}
+
+// Change is a setting that differs from what was in force.
+type Change struct {
+	Effect string `json:"effect" table:"col"` // now; reconnect: for connections that begin; restart: not before a restart of the daemon
+	Key    string `json:"key" table:"col"`    // dotted path; users[alice].password
+	Old    string `json:"old" table:"col"`    // empty for secrets, and for what was added or removed
+	New    string `json:"new" table:"col"`    // of those: changed, added, removed
+}
+
 // Closed is the answer to a request that closes something.
 type Closed struct {
 	Closed []string `json:"closed"` // ids
