@@ -66,7 +66,7 @@ func (c *Concentrator) installInbound(now time.Time, sa ikev1.ChildSA) error {
 	var place placement
 	st, err := inboundSA(sa, c.opt.Block, cl.port)
 	if err == nil {
-		place, err = c.addSA(now, cl, st)
+		place, err = c.addSA(now, cl, st, 0)
 	}
 	if err != nil {
 		if len(cl.children) == 0 {
@@ -86,7 +86,7 @@ func (c *Concentrator) installOutbound(now time.Time, sa ikev1.ChildSA) error {
 	var place placement
 	st, err := outboundSA(sa, c.opt.Block, cl.port)
 	if err == nil {
-		place, err = c.addSA(now, cl, st)
+		place, err = c.addSA(now, cl, st, cl.children[sa.Child].inPlace.device)
 	}
 	if err != nil {
 		return fmt.Errorf("install outbound SA of slot %d: %w", cl.port, err)

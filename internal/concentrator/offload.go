@@ -126,16 +126,18 @@ func (o *offloads) noteLoss(gone bool, p placement) {
 }
 
 // addSA installs an SA of a client: in the device by which its packets leave, in the first mode that the device takes, or else in software.
-// That the device refuses it is no error.
-func (c *Concentrator) addSA(now time.Time, cl *client, st *xfrm.State) (placement, error) {
+// That the device refuses it is no error. device is what is known of the way already, or 0.
+func (c *Concentrator) addSA(now time.Time, cl *client, st *xfrm.State, device int) (placement, error) {
 	if len(c.opt.Offload) == 0 {
 		return placement{}, c.SAs.Add(st)
 	}
-	local, remote := ends(st)
-	device, err := c.Egress.Device(local, remote, st.ReqID)
-	if err != nil {
-		c.Log.Debug("an SA is installed in software, for there is no route to its peer", zap.Stringer("peer", remote), zap.Error(err))
-		return placement{}, c.SAs.Add(st)
+	if device == 0 {
+		local, remote := ends(st)
+		var err error
+		if device, err = c.Egress.Device(local, remote, st.ReqID); err != nil {
+			c.Log.Debug("an SA is installed in software, for there is no route to its peer", zap.Stringer("peer", remote), zap.Error(err))
+			return placement{}, c.SAs.Add(st)
+		}
 	}
 	refusals := make(map[demand]error)
 	for _, mode := range c.opt.Offload {
@@ -193,6 +195,7 @@ func (c *Concentrator) offload(cl *client, d demand, st *xfrm.State) error {
 	case got.Offload.Mode == xfrm.OffloadNone:
 		return errNotOffloaded
 	}
+	st.Offload = got.Offload // in crypto mode the kernel takes the device of the route if the one that was named is gone
 	return nil
 }
 
