@@ -104,6 +104,7 @@ func newBench(t *testing.T, seed uint64, adjust ...func(*bench, *Options)) *benc
 	b.m.tell = b.c.HandleAAA
 	b.m.move = b.c.HandleMapping
 	b.m.end = b.c.HandleExpire
+	b.m.gone = b.c.HandleDeleted
 	b.m.hear = b.c.HandleL2TP
 	b.m.send = b.toStation
 	ctx, cancel := context.WithCancel(t.Context())

@@ -21,6 +21,8 @@ var (
 		"allow one of the accepted methods on the client, or add the client's to ppp.auth"}
 	causeSteering = cause{"steering_missing", "",
 		"the log of the daemon says why; l2tpctl doctor what the machine lacks; it is tried again every second"}
+	causeRemoved = cause{"removed", "",
+		"find out who removes SAs, tunnels or interfaces that are not theirs (ip xfrm state flush, another VPN daemon, a script)"}
 	causeNoSlot = cause{string(ikev1.CauseNoSlot), "",
 		"enlarge the block of ports (slots.port_base, slots.port_mask), or direct clients to another server"}
 	causePortTaken = cause{"port_taken", "",

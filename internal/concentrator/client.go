@@ -35,6 +35,7 @@ type client struct {
 	proved bool            // a user has authenticated
 	moved  time.Time       // when the SAs last followed the client to another port
 	moveAt time.Time       // when they will again; zero if they are where it is
+	lost   time.Time       // when the last SAs were removed by somebody; zero while there are some
 	ending string          // why the client is to go as soon as its sessions have; empty otherwise
 }
 
@@ -130,7 +131,7 @@ func (cl *client) hold(d l2tp.Datagram) bool {
 
 // childUp takes over the outer addresses of the client's newest SAs, and handles the L2TP messages that waited for them.
 func (c *Concentrator) childUp(now time.Time, cl *client, e ikev1.ChildEstablished) {
-	cl.remote, cl.ready = e.Remote, true
+	cl.remote, cl.ready, cl.lost = e.Remote, true, time.Time{}
 	early := cl.early
 	cl.early = nil
 	for _, d := range early {
@@ -188,24 +189,28 @@ func (c *Concentrator) retire(now time.Time, cl *client) {
 
 // deadline is when advanceClients has something to do for cl.
 func (cl *client) deadline(opt Options) time.Time {
-	next := earliest(cl.patience(opt), cl.moveAt)
+	end, _ := cl.patience(opt)
+	next := earliest(end, cl.moveAt)
 	for _, s := range cl.sessions {
 		next = earliest(next, s.killAt)
 	}
 	return next
 }
 
-// patience is until when a client may go on without a tunnel, and without a user who has authenticated; zero for ever.
-func (cl *client) patience(opt Options) time.Time {
+// patience is until when a client may go on without SAs that were removed, without a tunnel, and without a user who has authenticated, and
+// why it ends then; zero for ever.
+func (cl *client) patience(opt Options) (end time.Time, reason string) {
 	switch {
 	case cl.ending != "":
-		return time.Time{}
+		return time.Time{}, ""
+	case !cl.lost.IsZero():
+		return cl.lost.Add(lostWait), saRemoved + ", and it did not negotiate another"
 	case !cl.proved:
-		return cl.opened.Add(opt.TunnelWait)
+		return cl.opened.Add(opt.TunnelWait), fmt.Sprintf("no session for %v", opt.TunnelWait)
 	case !cl.idle.IsZero():
-		return cl.idle.Add(opt.TunnelWait)
+		return cl.idle.Add(opt.TunnelWait), fmt.Sprintf("no session for %v", opt.TunnelWait)
 	}
-	return time.Time{}
+	return time.Time{}, ""
 }
 
 // touch makes the loop wake up for a deadline of cl that has just been set.
@@ -228,8 +233,8 @@ func (c *Concentrator) advanceClients(now time.Time) {
 		if !cl.moveAt.IsZero() && !now.Before(cl.moveAt) {
 			c.moveClient(now, cl)
 		}
-		if end := cl.patience(c.opt); !end.IsZero() && !now.Before(end) {
-			c.endClient(now, cl, fmt.Sprintf("no session for %v", c.opt.TunnelWait))
+		if end, reason := cl.patience(c.opt); !end.IsZero() && !now.Before(end) {
+			c.endClient(now, cl, reason)
 		}
 		c.touch(cl)
 	}

@@ -20,6 +20,7 @@ type counters struct {
 	sendErrors   uint64
 	kernelErrors uint64
 	noSlot       uint64
+	lostSAs      uint64
 	portsTaken   uint64
 
 	restored, unrestored uint64 // how often the steering table was put back, and could not be

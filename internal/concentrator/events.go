@@ -38,6 +38,7 @@ const (
 
 	eventSteeringRestored = "steering_restored"
 	eventSteeringMissing  = "steering_missing"
+	eventSALost           = "sa_lost"
 	eventSlotsLow         = "slots_low"
 	eventSlotsExhausted   = "slots_exhausted"
 	eventPortTaken        = "slot_port_taken"

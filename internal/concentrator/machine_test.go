@@ -40,6 +40,7 @@ type machine struct {
 	tell func(aaa.Event)                            // the RADIUS server's notifications
 	move func(xfrm.Mapping)                         // authentic ESP came from another port
 	end  func(xfrm.Expire)                          // an SA has reached a limit
+	gone func(xfrm.Deleted)                         // an SA was deleted, by whomever
 
 	*dice
 

@@ -84,7 +84,9 @@ func (m machineSAs) Delete(id xfrm.ID) error {
 	if m.sas[id] == nil {
 		return fmt.Errorf("delete %v: %w", id, os.ErrNotExist)
 	}
+	deleted := xfrm.Deleted{ID: id, ReqID: m.sas[id].ReqID}
 	m.remove(id)
+	go m.gone(deleted)
 	return nil
 }
 
@@ -159,6 +161,15 @@ func (m *machine) remove(id xfrm.ID) {
 	delete(m.sas, id)
 	delete(m.dying, id)
 	m.order = slices.DeleteFunc(m.order, func(other xfrm.ID) bool { return other == id })
+}
+
+// flush takes all SAs away.
+func (m *machine) flush() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.sas)
+	clear(m.dying)
+	m.order = nil
 }
 
 // receive takes an ESP packet from outer with an L2TP message of inner in it: the SA decides which slot hears it.

@@ -66,7 +66,7 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	}
 	*in = sink{
 		ike: c.HandleIKE, l2tp: c.HandleL2TP, aaa: c.HandleAAA,
-		mapping: c.HandleMapping, expire: c.HandleExpire, overrun: c.HandleOverrun,
+		mapping: c.HandleMapping, expire: c.HandleExpire, deleted: c.HandleDeleted, overrun: c.HandleOverrun,
 		restore: c.HandleRestoration,
 	}
 

@@ -48,6 +48,7 @@ type sink struct {
 	aaa     func(aaa.Event)
 	mapping func(xfrm.Mapping)
 	expire  func(xfrm.Expire)
+	deleted func(xfrm.Deleted)
 	overrun func()
 	restore func(steering.Restoration)
 }
@@ -148,6 +149,10 @@ func (sys *system) watchSAs(in *sink) error {
 				in.mapping(e)
 			case xfrm.Expire:
 				in.expire(e)
+			case xfrm.Deleted:
+				in.deleted(e)
+			case xfrm.Flushed:
+				in.overrun()
 			}
 		}
 	}

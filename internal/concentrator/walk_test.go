@@ -148,6 +148,15 @@ func (b *bench) step(stations []*station) string {
 				_ = b.c.API().CloseSession(b.t.Context(), rows[b.pick(len(rows))].ID)
 			}
 		}},
+		{1, "somebody deletes an SA", func() {
+			if list, _ := (machineSAs{b.m}).List(); len(list) > 0 {
+				_ = machineSAs{b.m}.Delete(list[b.pick(len(list))].ID)
+			}
+		}},
+		{1, "somebody flushes the SAs", func() {
+			b.m.flush()
+			b.c.HandleOverrun()
+		}},
 		{1, "a long pause", func() { time.Sleep(b.within(10 * time.Minute)) }},
 	}
 	var names []int

@@ -101,6 +101,7 @@ type ErrorStats struct {
 
 	Restored   uint64 `json:"steering_restored"`   // times that somebody removed or changed the steering table, and it was put back
 	Unrestored uint64 `json:"steering_unrestored"` // attempts to put it back that failed
+	LostSAs    uint64 `json:"lost_sas"`            // pairs of SAs of which somebody else has removed one
 }
 
 // IKEStats counts IKE messages and exchanges.

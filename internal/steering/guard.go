@@ -141,6 +141,7 @@ func (g *Guard) wait() (touched bool, by Restoration, err error) {
 		msgs, err := g.events.Receive()
 		switch {
 		case errors.Is(err, unix.ENOBUFS):
+			g.drain()
 			return true, by, nil
 		case err != nil:
 			if g.isClosed() {
@@ -166,6 +167,16 @@ func (g *Guard) wait() (touched bool, by Restoration, err error) {
 		}
 		if !touched {
 			return false, by, nil
+		}
+	}
+}
+
+// drain throws away what waits: after an overrun the kernel drops everything until nothing waits, and says so only once.
+func (g *Guard) drain() {
+	for {
+		_ = g.events.SetReadDeadline(time.Now().Add(time.Millisecond))
+		if _, err := g.events.Receive(); err != nil && !errors.Is(err, unix.ENOBUFS) {
+			return
 		}
 	}
 }

@@ -19,7 +19,7 @@ func (e *Engine) Expired(now time.Time, id ClientID, childID ChildID, hard bool)
 		e.guarded(c.key.remote, func() {
 			switch ch := c.children[i]; {
 			case hard:
-				e.childExpired(ch)
+				e.childExpired(ch, "the kernel has ended an SA at its hard limit")
 			case ch.initiator && ch.state == childEstablished && !ch.retired:
 				e.rekeyChild(ch)
 			}
@@ -28,9 +28,21 @@ func (e *Engine) Expired(now time.Time, id ClientID, childID ChildID, hard bool)
 	return e.take()
 }
 
+// Lost tells that an SA of a child is not in the kernel any more, for a reason that goes into events. The child is removed like one at
+// its hard limit, so that the peer negotiates anew.
+func (e *Engine) Lost(now time.Time, id ClientID, childID ChildID, reason string) Output {
+	e.now = now
+	if c := e.clients[id]; c != nil {
+		if i := slices.IndexFunc(c.children, func(ch *child) bool { return ch.id == childID }); i >= 0 {
+			e.suspects.client = c
+			e.guarded(c.key.remote, func() { e.childExpired(c.children[i], reason) })
+		}
+	}
+	return e.take()
+}
+
 // childExpired removes a child that has lost an SA.
-func (e *Engine) childExpired(ch *child) {
-	const reason = "the kernel has ended an SA at its hard limit"
+func (e *Engine) childExpired(ch *child, reason string) {
 	for _, sa := range ch.client.sas {
 		for _, q := range sa.quickModes() {
 			if q.child == ch && q.state != quickDone {

@@ -71,6 +71,31 @@ func TestExpiredLast(t *testing.T) {
 	w.empty("after the last child")
 }
 
+// TestLost: a child that lacks an SA is removed like one at its hard limit, and events say why.
+func TestLost(t *testing.T) {
+	w := newWorld(t)
+	p := newPeer(1)
+	m := w.connect(p)
+	q := m.QuickMode(1)
+	w.ok(q.TakeMessage2(w.ask(p, q.Message1(), "message 2")))
+	w.say(p, q.Message3())
+	w.take()
+	in := w.inbound[q.Theirs]
+	w.absorb(w.engine.Lost(w.now, in.Client+1, in.Child, "of nobody"))
+	w.absorb(w.engine.Lost(w.now, in.Client, in.Child+1, "nothing"))
+	want(t, len(w.client().Children), 1, "another client's, another child")
+	w.absorb(w.engine.Lost(w.now, in.Client, in.Child, "somebody took it"))
+	if spis := deleted(w, m, w.take()); len(spis) != 1 || spis[0] != q.Theirs {
+		t.Errorf("deleted %x, want %x", spis, q.Theirs)
+	}
+	closed := eventsOf[ikev1.ChildClosed](w)
+	if len(closed) != 1 || closed[0].Reason != "somebody took it" || closed[0].ByPeer {
+		t.Errorf("told %+v", closed)
+	}
+	w.quick(m, 2)
+	want(t, len(w.client().Children), 1, "the client makes a new one")
+}
+
 // TestExpiredUnfinished: the inbound SA may be used up before message 3, or while the outbound one is being installed.
 func TestExpiredUnfinished(t *testing.T) {
 	for name, before := range map[string]bool{"before message 3": true, "outbound SA being installed": false} {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
@@ -172,6 +173,42 @@ func TestKernelExpire(t *testing.T) {
 		if err != nil || len(events) != 1 || events[0] != (Expire{ID: s.ID, ReqID: s.ReqID, Hard: hard}) {
 			t.Errorf("got %v, %v, want one event with hard %v", events, err, hard)
 		}
+	}
+}
+
+func TestKernelDeleted(t *testing.T) {
+	inNamespace(t)
+	c := dial(t)
+	s := inbound()
+	if err := c.Add(s); err != nil {
+		t.Fatal(err)
+	}
+	m, err := NewMonitor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	other := inbound()
+	other.SPI++
+	if err := c.Add(other); err != nil { // no event of ours
+		t.Fatal(err)
+	}
+	if err := c.Delete(s.ID); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("ip", "xfrm", "state", "flush").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var got []Event
+	for len(got) < 2 {
+		events, err := m.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, events...)
+	}
+	if got[0] != (Deleted{ID: s.ID, ReqID: s.ReqID}) || got[1] != (Flushed{}) || len(got) != 2 {
+		t.Errorf("got %+v, want the deletion of %v and a flush", got, s.ID)
 	}
 }
 

@@ -15,6 +15,7 @@ const (
 	msgGetSA   = 0x12
 	msgExpire  = 0x18
 	msgUpdSA   = 0x1a
+	msgFlushSA = 0x1c
 	msgMapping = 0x26
 )
 
@@ -22,6 +23,7 @@ const (
 const (
 	attrAlgCrypt     = 2
 	attrEncap        = 4
+	attrSA           = 6
 	attrReplay       = 10
 	attrAlgAEAD      = 18
 	attrAlgAuthTrunc = 20

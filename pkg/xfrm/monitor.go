@@ -15,13 +15,14 @@ import (
 // for each destination that has a policy and no SA.
 const (
 	groupExpire  = 2
+	groupSA      = 3
 	groupMapping = 8
 )
 
 // ErrOverrun says that the kernel dropped events because they were not read in time: compare with List.
 var ErrOverrun = errors.New("XFRM events were lost")
 
-// Event is Expire or Mapping.
+// Event is Expire, Mapping, Deleted or Flushed.
 type Event interface{ event() }
 
 // Expire tells that an SA has reached a limit of State.Soft, or of State.Hard, and then the kernel has deleted it.
@@ -39,8 +40,19 @@ type Mapping struct {
 	Old, New netip.AddrPort
 }
 
+// Deleted tells that somebody, who may be ourselves, has deleted an SA.
+type Deleted struct {
+	ID    ID
+	ReqID uint32
+}
+
+// Flushed tells that somebody has deleted all SAs of the namespace, or all of one protocol, which may be another than ESP.
+type Flushed struct{}
+
 func (Expire) event()  {}
 func (Mapping) event() {}
+func (Deleted) event() {}
+func (Flushed) event() {}
 
 // Monitor receives events of all SAs in a network namespace.
 type Monitor struct {
@@ -48,13 +60,13 @@ type Monitor struct {
 	closed atomic.Bool
 }
 
-// NewMonitor joins the EXPIRE and MAPPING groups in the network namespace of the calling thread.
+// NewMonitor joins the EXPIRE, SA and MAPPING groups in the network namespace of the calling thread.
 func NewMonitor() (*Monitor, error) {
 	nl, err := netlink.Dial(unix.NETLINK_XFRM, nil)
 	if err != nil {
 		return nil, wrap("open XFRM netlink", err)
 	}
-	for _, group := range []uint32{groupExpire, groupMapping} {
+	for _, group := range []uint32{groupExpire, groupSA, groupMapping} {
 		if err := nl.JoinGroup(group); err != nil {
 			_ = nl.Close()
 			return nil, wrap(fmt.Sprintf("join XFRM group %d", group), err)
@@ -84,7 +96,7 @@ func (m *Monitor) Receive() ([]Event, error) {
 			if e, err := parseEvent(msg.Header.Type, msg.Data); err == nil && e != nil {
 				events = append(events, e)
 			}
-			clear(msg.Data) // Expire carries keys
+			clear(msg.Data) // what tells of an SA carries its keys
 		}
 		if len(events) > 0 {
 			return events, nil
@@ -112,8 +124,38 @@ func parseEvent(kind netlink.HeaderType, b []byte) (Event, error) {
 		return Expire{ID: s.ID, ReqID: s.ReqID, Hard: b[sizeUserSAInfo] != 0}, nil
 	case msgMapping:
 		return parseMapping(b)
+	case msgDelSA:
+		return parseDeleted(b)
+	case msgFlushSA:
+		return Flushed{}, nil
 	}
 	return nil, nil
+}
+
+// parseDeleted reads struct xfrm_usersa_id, and the SA itself in an attribute.
+func parseDeleted(b []byte) (Event, error) {
+	if len(b) < sizeUserSAID {
+		return nil, fmt.Errorf("DELSA of %d octets is shorter than %d", len(b), sizeUserSAID)
+	}
+	id, err := parseID(b)
+	if err != nil {
+		return nil, fmt.Errorf("DELSA: %w", err)
+	}
+	d := Deleted{ID: id}
+	err = eachAttribute(b[sizeUserSAID:], func(kind uint16, data []byte) error {
+		if kind != attrSA {
+			return nil
+		}
+		if len(data) < sizeUserSAInfo {
+			return fmt.Errorf("SA of %d octets is shorter than %d", len(data), sizeUserSAInfo)
+		}
+		d.ReqID = native.Uint32(data[offSAReqID:])
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("DELSA: %w", err)
+	}
+	return d, nil
 }
 
 func parseMapping(b []byte) (Event, error) {

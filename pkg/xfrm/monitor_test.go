@@ -22,6 +22,13 @@ func mappingBytes(t testing.TB) []byte {
 		03f3 fde8`)
 }
 
+// deletedBytes is DELSA of the inbound SA, with the SA in an attribute between others.
+func deletedBytes() []byte {
+	id := inbound().ID.marshal()
+	b := appendAttribute(id, attrSADir, []byte{1})
+	return appendAttribute(b, attrSA, inbound().info())
+}
+
 func TestParseEvent(t *testing.T) {
 	id := ID{Dst: server4, SPI: 0xc0ffee01}
 	for _, c := range []struct {
@@ -36,6 +43,8 @@ func TestParseEvent(t *testing.T) {
 			ID: id, ReqID: 0x17014005,
 			Old: netip.MustParseAddrPort("198.51.100.7:1011"), New: netip.MustParseAddrPort("203.0.113.9:65000"),
 		}},
+		{"deleted", msgDelSA, deletedBytes(), Deleted{ID: id, ReqID: 0x17014005}},
+		{"flushed", msgFlushSA, []byte{50, 0, 0, 0}, Flushed{}},
 		{"other messages are nothing", msgNewSA, inbound().appendTo(nil), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -48,8 +57,11 @@ func TestParseEvent(t *testing.T) {
 			if d := cmp.Diff(c.want, got, same, samePort); d != "" {
 				t.Error(d)
 			}
-			if c.want == nil {
+			if c.want == nil || c.kind == msgFlushSA {
 				return
+			}
+			if c.kind == msgDelSA {
+				c.data = c.data[:sizeUserSAID] // without the SA it is an event still
 			}
 			for n := range len(c.data) {
 				if _, err := parseEvent(c.kind, c.data[:n]); err == nil {
@@ -63,6 +75,7 @@ func TestParseEvent(t *testing.T) {
 func FuzzEvent(f *testing.F) {
 	f.Add(uint16(msgExpire), expireBytes(1))
 	f.Add(uint16(msgMapping), mappingBytes(f))
+	f.Add(uint16(msgDelSA), deletedBytes())
 	f.Fuzz(func(t *testing.T, kind uint16, b []byte) {
 		e, err := parseEvent(netlink.HeaderType(kind), b)
 		if m, ok := e.(Mapping); ok && err == nil && m.Old.Addr().Is4() != m.ID.Dst.Is4() {

@@ -1,0 +1,137 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/integration/lab"
+	"github.com/l2tpctl/l2tpctl/internal/control"
+)
+
+// saOf returns an SA of a session's client.
+func (f *fixture) saOf(session control.Session, direction string) control.SA {
+	f.t.Helper()
+	sas, err := f.Server.SAs(f.ctx)
+	f.must(err)
+	for _, sa := range sas {
+		if sa.TunnelID == session.TunnelID && sa.Direction == direction {
+			return sa
+		}
+	}
+	f.t.Fatalf("session %s has no SA %s: %+v", session.ID, direction, sas)
+	return control.SA{}
+}
+
+// event waits for an event of a tunnel.
+func (f *fixture) event(limit time.Duration, kind string, tunnel uint16) (event control.Event) {
+	f.t.Helper()
+	f.must(lab.Until(f.ctx, limit, "event "+kind, func() error {
+		events, err := f.Server.Events(f.ctx, kind)
+		for _, event = range events {
+			if event.TunnelID == tunnel {
+				return nil
+			}
+		}
+		return fmt.Errorf("there are %+v (%v)", events, err)
+	}))
+	return event
+}
+
+// strangers makes what belongs to others in the server's namespace and returns a check that it is all there still.
+func (f *fixture) strangers() (unharmed func()) {
+	f.t.Helper()
+	keys := "enc cbc(aes) 0x00112233445566778899aabbccddeeff auth-trunc hmac(sha1) 0x00112233445566778899aabbccddeeff00112233 96"
+	f.must(f.Server.Batch(
+		"xfrm state add src 192.0.2.1 dst 192.0.2.200 proto esp spi 0x7777 reqid 77 mode tunnel "+keys,
+		"xfrm state add src 192.0.2.200 dst 192.0.2.1 proto esp spi 0x7778 reqid 0x17024000 mode tunnel "+keys,
+		"xfrm policy add src 10.77.0.0/24 dst 10.78.0.0/24 dir out tmpl src 192.0.2.1 dst 192.0.2.200 proto esp reqid 77 mode tunnel",
+		"l2tp add tunnel tunnel_id 77 peer_tunnel_id 78 encap udp local 192.0.2.1 remote 192.0.2.200 udp_sport 7777 udp_dport 7777",
+		"l2tp add session name foreign tunnel_id 77 session_id 1 peer_session_id 2",
+		"link set foreign up"))
+	f.must(f.Server.Nft("add table inet foreign; add chain inet foreign in { type filter hook input priority 0; }; add rule inet foreign in counter"))
+	look := func() string {
+		var all strings.Builder
+		for _, args := range [][]string{
+			{"ip", "xfrm", "state", "list", "reqid", "77"}, {"ip", "xfrm", "state", "list", "reqid", fmt.Sprint(0x17024000)}, {"ip", "xfrm", "policy", "list", "nosock"},
+			{"ip", "l2tp", "show", "tunnel", "tunnel_id", "77"}, {"ip", "l2tp", "show", "session", "tunnel_id", "77"}, {"ip", "-br", "link", "show", "foreign"},
+			{"nft", "-s", "list", "table", "inet", "foreign"},
+		} {
+			out, err := f.Server.Run(f.ctx, args...)
+			f.must(err)
+			for line := range strings.Lines(out) {
+				if args[1] != "l2tp" || strings.Contains(strings.ToLower(line), "tunnel 77") { // it shows all
+					all.WriteString(line)
+				}
+			}
+		}
+		return all.String()
+	}
+	before := look()
+	return func() {
+		f.t.Helper()
+		if after := look(); after != before {
+			f.t.Errorf("what belongs to others was\n%s\nand is\n%s", before, after)
+		}
+		f.must(f.Server.Batch("l2tp del session tunnel_id 77 session_id 1", "l2tp del tunnel tunnel_id 77", "xfrm policy flush",
+			"xfrm state delete src 192.0.2.1 dst 192.0.2.200 proto esp spi 0x7777", "xfrm state delete src 192.0.2.200 dst 192.0.2.1 proto esp spi 0x7778"))
+	}
+}
+
+// TestRemovedSA deletes SAs under the daemon: bob negotiates anew and keeps his session; alice does not, and is ended. Neither leaves
+// anything in the clear, and what belongs to others stays.
+func TestRemovedSA(t *testing.T) {
+	t.Parallel() // one client is waited for
+	f := setUp(t, config("", "alice", "bob"))
+	unharmed := f.strangers()
+	alice, bob := f.home("alice"), f.public("bob")
+	ofAlice, ofBob := f.connect(alice), f.connect(bob)
+	wire, err := f.Server.Capture("eth0", fmt.Sprintf("src host %s and (%s)", lab.ServerAddress, cleartext))
+	f.must(err)
+	for direction, session := range map[string]control.Session{"out": ofAlice, "in": ofBob} {
+		sa := f.saOf(session, direction)
+		f.must(f.Server.Batch(fmt.Sprintf("xfrm state delete src %s dst %s proto esp spi %s", sa.Src, sa.Dst, sa.SPI)))
+		if e := f.event(2*time.Second, "sa_lost", session.TunnelID); e.Severity != "warning" || e.Cause != "removed" || e.Peer != session.Peer {
+			t.Errorf("told %+v of %+v", e, session)
+		}
+	}
+	_, err = f.Server.Ping(f.ctx, ofAlice.IP, 5, "-W", "1") // has no SA to leave by
+	f.must(err)
+
+	f.must(bob.IPsecUp(f.ctx)) // another Quick Mode
+	f.passesTraffic(bob, ofBob)
+	if e := f.event(45*time.Second, "session_down", ofAlice.TunnelID); !strings.Contains(e.Text, "removed from the kernel") {
+		t.Errorf("alice's session ended with %+v", e)
+	}
+	f.must(lab.Until(f.ctx, 15*time.Second, "alice is gone", func() error { return f.onlySession("bob") }))
+	f.passesTraffic(bob, ofBob)
+	packets, err := wire.Stop()
+	f.must(err)
+	if len(packets) > 0 {
+		t.Errorf("in the clear:\n%s", strings.Join(packets, "\n"))
+	}
+	if stats := f.stats(); stats.Errors.LostSAs != 2 {
+		t.Errorf("%d SAs are counted as lost", stats.Errors.LostSAs)
+	}
+
+	unharmed()
+
+	// Somebody takes away everything.
+	f.must(f.Server.Batch("xfrm state flush"))
+	f.must(lab.Until(f.ctx, 2*time.Second, "the flush is noticed", func() error {
+		if n := f.stats().Errors.LostSAs; n != 3 {
+			return fmt.Errorf("%d SAs are counted as lost", n)
+		}
+		return nil
+	}))
+	f.must(alice.Restart(f.ctx))
+	f.passesTraffic(alice, f.connect(alice))
+	f.must(bob.IPsecUp(f.ctx))
+	f.passesTraffic(bob, ofBob)
+	f.must(alice.Disconnect(f.ctx))
+	f.must(bob.Disconnect(f.ctx))
+	f.empty(60 * time.Second)
+}
