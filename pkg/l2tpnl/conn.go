@@ -1,25 +1,10 @@
-// Package l2tpnl drives the kernel's L2TPv2 data path: the "l2tp" generic netlink family, which owns tunnels and sessions, and
-// PPPoL2TP sockets, which join a session to PPP.
-//
-// Three habits of the kernel shape its users (found on 6.1, 6.12 and 7.3):
-//
-//   - Deletion is asynchronous. After [Conn.DeleteTunnel] the id may still be taken for a moment, and creating it again gives
-//     [os.ErrExist]: retry for a bounded time, or take another id. The socket of a deleted tunnel is not to be used for another one.
-//   - A tunnel lives as long as its UDP socket: when the last descriptor is closed, tunnel and sessions go away without notice. A
-//     copy of the descriptor held elsewhere keeps it all running.
-//   - A session that goes away does not hang up the pppd that uses it.
-//
-// Everything but the dump needs CAP_NET_ADMIN in the network namespace of the calling thread.
 package l2tpnl
 
 import (
-	"errors"
 	"fmt"
-	"os"
 
 	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // Conn talks to the kernel's "l2tp" family in the network namespace of the thread that dialled. It is safe for concurrent use.
@@ -33,7 +18,7 @@ type Conn struct {
 func Dial() (*Conn, error) {
 	c, err := genetlink.Dial(nil)
 	if err != nil {
-		return nil, fmt.Errorf("opening generic netlink: %w", err)
+		return nil, wrap("opening generic netlink", err)
 	}
 	// For better error texts only; no kernel in use lacks it.
 	_ = c.SetOption(netlink.ExtendedAcknowledge, true)
@@ -45,7 +30,7 @@ func newConn(c *genetlink.Conn) (*Conn, error) {
 	family, err := c.GetFamily(familyName)
 	if err != nil {
 		_ = c.Close()
-		return nil, fmt.Errorf("finding the kernel's %q netlink family (modprobe l2tp_netlink): %w", familyName, err)
+		return nil, wrap(fmt.Sprintf("finding the kernel's %q netlink family (modprobe l2tp_netlink)", familyName), err)
 	}
 	return &Conn{c: c, family: family}, nil
 }
@@ -87,22 +72,8 @@ func (c *Conn) execute(command uint8, flags netlink.HeaderFlags, attributes func
 		}
 	}
 	m := genetlink.Message{Header: genetlink.Header{Command: command, Version: c.family.Version}, Data: data}
-	messages, err := c.c.Execute(m, c.family.ID, flags)
-	return messages, translate(err)
+	return c.c.Execute(m, c.family.ID, flags)
 }
-
-// translate is the one door for the kernel's errors. ENOENT and EEXIST satisfy os.ErrNotExist and os.ErrExist by themselves; ENODEV,
-// with which the l2tp family says that a tunnel or session is unknown, does not.
-func translate(err error) error {
-	if errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("%w: %w", os.ErrNotExist, err)
-	}
-	return err
-}
-
-// halfDone reports whether err may come from a command that took effect: kernels up to 6.12 return an error for a tunnel or session
-// that they have created when the notification to a slow listener fails.
-func halfDone(err error) bool { return errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM) }
 
 // checkID refuses what L2TPv2's 16-bit header fields cannot carry (RFC 2661 section 3.1).
 func checkID(kind string, id uint32) error {

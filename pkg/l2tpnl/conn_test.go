@@ -46,6 +46,8 @@ func attributes(t *testing.T, data []byte) map[uint16]uint64 {
 			got[d.Type()] = uint64(d.Uint32())
 		case 8:
 			got[d.Type()] = d.Uint64()
+		default: // addresses and flags
+			got[d.Type()] = uint64(len(d.Bytes()))
 		}
 	}
 	return got
@@ -83,6 +85,35 @@ func TestRequests(t *testing.T) {
 			return c.CreateSession(Session{TunnelID: 16384, ID: 3, PeerID: 9, LNSMode: true, SendSeq: true, RecvSeq: true,
 				ReorderTimeout: 1500 * time.Millisecond})
 		}, 5, change, map[uint16]uint64{9: 16384, 11: 3, 12: 9, 1: 7, 18: 1, 19: 1, 20: 1, 22: 1500}},
+		{"modify tunnel", func(c *Conn) error { return c.ModifyTunnel(16384) }, 3, change, map[uint16]uint64{9: 16384}},
+		{"create tunnel with the kernel's socket", func(c *Conn) error {
+			return c.CreateTunnel(Tunnel{ID: 16384, PeerID: 7, FD: -1, Local: netip.MustParseAddrPort("127.0.0.1:5000"),
+				Remote: netip.MustParseAddrPort("[::ffff:127.0.0.2]:1701")})
+		}, 1, change, map[uint16]uint64{9: 16384, 10: 7, 7: 2, 2: 0, 24: 0x0100007f, 25: 0x0200007f, 26: 5000, 27: 1701, 13: 1}},
+		{"create tunnel with the kernel's socket and no checksums", func(c *Conn) error {
+			return c.CreateTunnel(Tunnel{ID: 16384, PeerID: 7, FD: -1, Local: netip.MustParseAddrPort("127.0.0.1:5000"),
+				Remote: netip.MustParseAddrPort("127.0.0.2:1701"), NoChecksum: true})
+		}, 1, change, map[uint16]uint64{9: 16384, 10: 7, 7: 2, 2: 0, 24: 0x0100007f, 25: 0x0200007f, 26: 5000, 27: 1701}},
+		{"create tunnel over IPv6 with the kernel's socket", func(c *Conn) error {
+			return c.CreateTunnel(Tunnel{ID: 16384, PeerID: 7, FD: -1, Local: netip.MustParseAddrPort("[::1]:5000"),
+				Remote: netip.MustParseAddrPort("[2001:db8::1]:1701")})
+		}, 1, change, map[uint16]uint64{9: 16384, 10: 7, 7: 2, 2: 0, 26: 5000, 27: 1701, 31: 16, 32: 16}},
+		{"create tunnel over IPv6 with the kernel's socket and no checksums", func(c *Conn) error {
+			return c.CreateTunnel(Tunnel{ID: 16384, PeerID: 7, FD: -1, Local: netip.MustParseAddrPort("[::1]:5000"),
+				Remote: netip.MustParseAddrPort("[2001:db8::1]:1701"), NoChecksum: true})
+		}, 1, change, map[uint16]uint64{9: 16384, 10: 7, 7: 2, 2: 0, 26: 5000, 27: 1701, 31: 16, 32: 16, 33: 0, 34: 0}},
+		{"modify nothing of a session", func(c *Conn) error { return c.ModifySession(16384, 3, Options{}) }, 7, change,
+			map[uint16]uint64{9: 16384, 11: 3}},
+		{"modify a session", func(c *Conn) error {
+			return c.ModifySession(16384, 3, Options{LNSMode: new(true), SendSeq: new(false), RecvSeq: new(true),
+				ReorderTimeout: new(time.Duration(1)), Debug: new(DebugSequence | DebugData)})
+		}, 7, change, map[uint16]uint64{9: 16384, 11: 3, 20: 1, 19: 0, 18: 1, 22: 1, 17: 12}},
+		{"modify a session to the utmost", func(c *Conn) error {
+			return c.ModifySession(16384, 3, Options{ReorderTimeout: new(MaxReorderTimeout)})
+		}, 7, change, map[uint16]uint64{9: 16384, 11: 3, 22: 24 * 24 * 3600 * 1000}},
+		{"create session with debug flags", func(c *Conn) error {
+			return c.CreateSession(Session{TunnelID: 16384, ID: 3, PeerID: 9, Debug: DebugVerbose | DebugControl})
+		}, 5, change, map[uint16]uint64{9: 16384, 11: 3, 12: 9, 1: 7, 17: 3}},
 		{"delete session", func(c *Conn) error { return c.DeleteSession(16384, 3) }, 6, change, map[uint16]uint64{9: 16384, 11: 3}},
 		{"get session", func(c *Conn) error { _, err := c.Session(16384, 3); return err }, 8, get, map[uint16]uint64{9: 16384, 11: 3}},
 		{"list sessions", func(c *Conn) error { _, err := c.Sessions(); return err }, 8, dump, map[uint16]uint64{}},
@@ -131,6 +162,7 @@ func TestDecode(t *testing.T) {
 		stats(e)
 		e.Bytes(attrIPSaddr, []byte{192, 0, 2, 1})
 		e.Bytes(attrIPDaddr, []byte{198, 51, 100, 7})
+		e.Uint8(attrUDPCsum, 1)
 		e.Uint16(attrUDPSport, 16384)
 		e.Uint16(attrUDPDport, 1701)
 		e.Bytes(99, []byte("an attribute of a later kernel"))
@@ -142,6 +174,7 @@ func TestDecode(t *testing.T) {
 		addr := netip.MustParseAddr("2001:db8::1").As16()
 		e.Bytes(attrIP6Saddr, addr[:])
 		e.Bytes(attrIP6Daddr, addr[:])
+		e.Flag(attrZeroCsum6Tx, true)
 	}
 	v3 := func(e *netlink.AttributeEncoder) { e.Uint32(attrConnID, 6); e.Uint8(attrProtoVersion, 3) }
 	ip := func(e *netlink.AttributeEncoder) {
@@ -161,6 +194,7 @@ func TestDecode(t *testing.T) {
 		e.Uint8(attrLNSMode, 1)
 		e.Uint8(attrUsingIPsec, 1)
 		e.Uint64(attrRecvTimeout, 250)
+		e.Uint32(attrDebug, 4)
 		stats(e)
 	}
 	eth := func(e *netlink.AttributeEncoder) { e.Uint32(attrConnID, 6); e.Uint16(attrPWType, 5) }
@@ -182,9 +216,9 @@ func TestDecode(t *testing.T) {
 	wantTunnels := []Tunnel{
 		{ID: 16384, PeerID: 7, FD: -1, Local: netip.MustParseAddrPort("192.0.2.1:16384"),
 			Remote: netip.MustParseAddrPort("198.51.100.7:1701"), Stats: wantStats},
-		{ID: 5, FD: -1, Local: netip.MustParseAddrPort("[2001:db8::1]:5000"), Remote: netip.MustParseAddrPort("[2001:db8::1]:0")},
+		{ID: 5, FD: -1, NoChecksum: true, Local: netip.MustParseAddrPort("[2001:db8::1]:5000"), Remote: netip.MustParseAddrPort("[2001:db8::1]:0")},
 	}
-	wantSession := Session{TunnelID: 16384, ID: 3, PeerID: 9, LNSMode: true, RecvSeq: true, ReorderTimeout: 250 * time.Millisecond,
+	wantSession := Session{TunnelID: 16384, ID: 3, PeerID: 9, LNSMode: true, RecvSeq: true, ReorderTimeout: 250 * time.Millisecond, Debug: DebugSequence,
 		PeerTunnelID: 7, Interface: "x0", UsingIPsec: true, Stats: wantStats}
 	addresses := cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
 
@@ -239,6 +273,8 @@ func TestErrors(t *testing.T) {
 		})
 		for name, call := range map[string]func() error{
 			"CreateTunnel":  func() error { return conn.CreateTunnel(Tunnel{ID: 1, PeerID: 1}) },
+			"ModifyTunnel":  func() error { return conn.ModifyTunnel(1) },
+			"ModifySession": func() error { return conn.ModifySession(1, 1, Options{SendSeq: new(true)}) },
 			"DeleteTunnel":  func() error { return conn.DeleteTunnel(1) },
 			"CreateSession": func() error { return conn.CreateSession(Session{TunnelID: 1, ID: 1, PeerID: 1}) },
 			"DeleteSession": func() error { return conn.DeleteSession(1, 1) },
@@ -271,11 +307,21 @@ func TestIDsOutOfRangeNeverReachTheKernel(t *testing.T) {
 		return nil, nil
 	})
 	for name, err := range map[string]error{
-		"tunnel 0":              conn.CreateTunnel(Tunnel{ID: 0, PeerID: 1}),
-		"tunnel 65536":          conn.CreateTunnel(Tunnel{ID: 65536, PeerID: 1}),
-		"peer's tunnel 0":       conn.CreateTunnel(Tunnel{ID: 1}),
-		"no socket":             conn.CreateTunnel(Tunnel{ID: 1, PeerID: 1, FD: -1}),
-		"session 0":             conn.CreateSession(Session{TunnelID: 1, PeerID: 1}),
+		"tunnel 0":        conn.CreateTunnel(Tunnel{ID: 0, PeerID: 1}),
+		"tunnel 65536":    conn.CreateTunnel(Tunnel{ID: 65536, PeerID: 1}),
+		"peer's tunnel 0": conn.CreateTunnel(Tunnel{ID: 1}),
+		"no socket":       conn.CreateTunnel(Tunnel{ID: 1, PeerID: 1, FD: -1}),
+		"session 0":       conn.CreateSession(Session{TunnelID: 1, PeerID: 1}),
+		"addresses of two families": conn.CreateTunnel(Tunnel{ID: 1, PeerID: 1, FD: -1, Local: netip.MustParseAddrPort("127.0.0.1:1"),
+			Remote: netip.MustParseAddrPort("[::1]:1")}),
+		"no peer's port": conn.CreateTunnel(Tunnel{ID: 1, PeerID: 1, FD: -1, Local: netip.MustParseAddrPort("127.0.0.1:1"),
+			Remote: netip.MustParseAddrPort("127.0.0.1:0")}),
+		"no peer's address": conn.CreateTunnel(Tunnel{ID: 1, PeerID: 1, FD: -1, Local: netip.MustParseAddrPort("127.0.0.1:1"),
+			Remote: netip.MustParseAddrPort("0.0.0.0:1")}),
+		"a zone": conn.CreateTunnel(Tunnel{ID: 1, PeerID: 1, FD: -1, Local: netip.MustParseAddrPort("[fe80::1%eth0]:1"),
+			Remote: netip.MustParseAddrPort("[fe80::2%eth0]:1")}),
+		"timeout below 0":       conn.CreateSession(Session{TunnelID: 1, ID: 1, PeerID: 1, ReorderTimeout: -1}),
+		"timeout of a month":    conn.ModifySession(1, 1, Options{ReorderTimeout: new(MaxReorderTimeout + 1)}),
 		"peer's session 100000": conn.CreateSession(Session{TunnelID: 1, ID: 1, PeerID: 100000}),
 	} {
 		if err == nil {

@@ -22,6 +22,8 @@ const (
 	attrPeerConnID    = 10 // u32
 	attrSessionID     = 11 // u32
 	attrPeerSessionID = 12 // u32
+	attrUDPCsum       = 13 // u8, on creation set by its presence
+	attrDebug         = 17 // u32
 	attrRecvSeq       = 18 // u8
 	attrSendSeq       = 19 // u8
 	attrLNSMode       = 20 // u8
@@ -35,6 +37,8 @@ const (
 	attrStats         = 30 // nested
 	attrIP6Saddr      = 31 // 16 octets
 	attrIP6Daddr      = 32 // 16 octets
+	attrZeroCsum6Tx   = 33 // flag
+	attrZeroCsum6Rx   = 34 // flag
 
 	statTxPackets        = 1 // all u64
 	statTxBytes          = 2

@@ -47,6 +47,7 @@ func FuzzTunnel(f *testing.F) {
 		e.Uint8(attrProtoVersion, 3)
 		e.Bytes(attrIP6Saddr, make([]byte, 16))
 		e.Bytes(attrIPDaddr, []byte{1, 2, 3})
+		e.Flag(attrZeroCsum6Tx, true)
 		e.Nested(attrStats, func(e *netlink.AttributeEncoder) error { e.Uint16(statTxPackets, 1); return nil })
 	})
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -72,6 +73,7 @@ func FuzzTunnel(f *testing.F) {
 			if a := first.Remote.Addr(); a.IsValid() {
 				e.Bytes(attrIPDaddr, a.AsSlice())
 			}
+			e.Uint8(attrUDPCsum, octet(!first.NoChecksum))
 			e.Uint16(attrUDPSport, first.Local.Port())
 			e.Uint16(attrUDPDport, first.Remote.Port())
 			e.Nested(attrStats, encodeStats(first.Stats))
@@ -94,7 +96,7 @@ func FuzzSession(f *testing.F) {
 		return b
 	}
 	full := seed(Session{TunnelID: 16384, ID: 3, PeerID: 9, PeerTunnelID: 7, Interface: "l2t16384-1", LNSMode: true, SendSeq: true,
-		UsingIPsec: true, ReorderTimeout: time.Second, Stats: Stats{RxPackets: 5}})
+		UsingIPsec: true, ReorderTimeout: time.Second, Debug: DebugData, Stats: Stats{RxPackets: 5}})
 	f.Add(full)
 	f.Add(full[:len(full)-3])
 	f.Add(seed(Session{}))
@@ -130,6 +132,7 @@ func encodeSession(e *netlink.AttributeEncoder, s Session, ppp bool) {
 	flag(attrSendSeq, s.SendSeq)
 	flag(attrLNSMode, s.LNSMode)
 	flag(attrUsingIPsec, s.UsingIPsec)
+	e.Uint32(attrDebug, uint32(s.Debug))
 	e.Uint64(attrRecvTimeout, uint64(s.ReorderTimeout/time.Millisecond))
 	e.Nested(attrStats, encodeStats(s.Stats))
 }

@@ -77,7 +77,7 @@ const monitorBuffer = 4 << 20
 func NewMonitor() (*Monitor, error) {
 	c, err := genetlink.Dial(nil)
 	if err != nil {
-		return nil, fmt.Errorf("opening generic netlink: %w", err)
+		return nil, wrap("opening generic netlink", err)
 	}
 	conn, err := newConn(c)
 	if err != nil {
@@ -89,7 +89,7 @@ func NewMonitor() (*Monitor, error) {
 		}
 		if err := c.JoinGroup(group.ID); err != nil {
 			_ = c.Close()
-			return nil, fmt.Errorf("joining the kernel's L2TP notifications: %w", translate(err))
+			return nil, wrap("joining the kernel's L2TP notifications", err)
 		}
 		// The end of many clients at once tells of many tunnels at once. Best effort: without privileges rmem_max bounds it.
 		_ = c.SetReadBuffer(monitorBuffer)
@@ -111,7 +111,7 @@ func (m *Monitor) Receive() ([]Event, error) {
 		case err != nil && m.closed.Load():
 			return nil, fmt.Errorf("receiving L2TP events: %w", os.ErrClosed) // the error of a closing descriptor has no name
 		case err != nil:
-			return nil, fmt.Errorf("receiving L2TP events: %w", translate(err))
+			return nil, wrap("receiving L2TP events", err)
 		}
 		var events []Event
 		for i, message := range messages {

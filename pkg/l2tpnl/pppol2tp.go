@@ -27,7 +27,7 @@ const sockaddrLen = 38
 // EPROTONOSUPPORT if the kernel has no PPPoL2TP (modprobe l2tp_ppp).
 func OpenSession(tunnel, session, peerTunnel, peerSession uint16) (*os.File, error) {
 	fail := func(doing string, err error) (*os.File, error) {
-		return nil, fmt.Errorf("opening L2TP session %d/%d: %s: %w", tunnel, session, doing, translate(err))
+		return nil, wrap(fmt.Sprintf("opening L2TP session %d/%d: %s", tunnel, session, doing), err)
 	}
 	if session == 0 || tunnel == 0 || peerTunnel == 0 || peerSession == 0 {
 		// Zero ids would open a management socket.
@@ -35,7 +35,7 @@ func OpenSession(tunnel, session, peerTunnel, peerSession uint16) (*os.File, err
 	}
 	fd, err := unix.Socket(unix.AF_PPPOX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, pxProtoOL2TP)
 	if err != nil {
-		return fail("making a PPPoL2TP socket (modprobe l2tp_ppp)", err)
+		return fail("making a PPPoL2TP socket", err)
 	}
 	address := sockaddr(tunnel, session, peerTunnel, peerSession)
 	// x/sys/unix has no such address, hence the bare system call. Connecting sends nothing and does not wait.

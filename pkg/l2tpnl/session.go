@@ -14,11 +14,17 @@ type Session struct {
 	TunnelID, ID uint32
 	// PeerID is the peer's session id, which goes into our headers; 1 to 65535.
 	PeerID uint32
-	// LNSMode lets this side decide whether data messages carry sequence numbers. SendSeq and RecvSeq ask for them on sending and
-	// demand them on receipt; best left off.
-	LNSMode, SendSeq, RecvSeq bool
-	// ReorderTimeout is how long an out-of-order message is kept, in whole milliseconds; zero drops it. Only with sequence numbers.
+	// LNSMode makes this side, and not the peer, decide whether data messages carry sequence numbers (RFC 2661 section 5.4). Without
+	// it, SendSeq follows what the peer sends.
+	LNSMode bool
+	// SendSeq numbers what is sent; in LNSMode it also drops what comes without numbers. RecvSeq drops what comes without numbers. Both
+	// are best left off: no client wants them for PPP, and kernels up to 7.3.3 may damage a message that is sent while SendSeq changes.
+	SendSeq, RecvSeq bool
+	// ReorderTimeout is how long a message that came too early waits for those before it: 0 to MaxReorderTimeout, rounded up to
+	// milliseconds. After it the message is dropped, not delivered, as soon as another one comes. Zero drops what is out of order at
+	// once. Only for messages with sequence numbers.
 	ReorderTimeout time.Duration
+	Debug          DebugFlags
 
 	// What follows comes from the kernel and is ignored by CreateSession.
 
@@ -31,7 +37,8 @@ type Session struct {
 // CreateSession creates a session of an existing tunnel. Opening its PPPoL2TP socket with [OpenSession] joins it to PPP, and would
 // also have created it.
 //
-// Errors: [os.ErrExist] if the id is taken, [os.ErrNotExist] if there is no such tunnel. A failure leaves no session behind.
+// Errors: [os.ErrExist] if the id is taken, [os.ErrNotExist] if there is no such tunnel, EPROTONOSUPPORT without the module l2tp_ppp. A
+// failure leaves no session behind.
 func (c *Conn) CreateSession(s Session) error {
 	if err := checkID("session", s.ID); err != nil {
 		return fmt.Errorf("creating an L2TP session: %w", err)
@@ -39,23 +46,31 @@ func (c *Conn) CreateSession(s Session) error {
 	if err := checkID("peer's session", s.PeerID); err != nil {
 		return fmt.Errorf("creating L2TP session %d/%d: %w", s.TunnelID, s.ID, err)
 	}
+	if err := checkReorderTimeout(s.ReorderTimeout); err != nil {
+		return fmt.Errorf("creating L2TP session %d/%d: %w", s.TunnelID, s.ID, err)
+	}
 	err := c.change(cmdSessionCreate, func(e *netlink.AttributeEncoder) {
 		e.Uint32(attrConnID, s.TunnelID)
 		e.Uint32(attrSessionID, s.ID)
 		e.Uint32(attrPeerSessionID, s.PeerID)
 		e.Uint16(attrPWType, pwTypePPP)
-		if s.RecvSeq {
-			e.Uint8(attrRecvSeq, 1)
+		var o Options
+		if s.LNSMode {
+			o.LNSMode = &s.LNSMode
 		}
 		if s.SendSeq {
-			e.Uint8(attrSendSeq, 1)
+			o.SendSeq = &s.SendSeq
 		}
-		if s.LNSMode {
-			e.Uint8(attrLNSMode, 1)
+		if s.RecvSeq {
+			o.RecvSeq = &s.RecvSeq
 		}
-		if s.ReorderTimeout > 0 {
-			e.Uint64(attrRecvTimeout, uint64(s.ReorderTimeout.Milliseconds()))
+		if s.ReorderTimeout != 0 {
+			o.ReorderTimeout = &s.ReorderTimeout
 		}
+		if s.Debug != 0 {
+			o.Debug = &s.Debug
+		}
+		o.encode(e)
 	})
 	if err == nil {
 		return nil
@@ -65,7 +80,20 @@ func (c *Conn) CreateSession(s Session) error {
 			_ = c.DeleteSession(s.TunnelID, s.ID)
 		}
 	}
-	return fmt.Errorf("creating L2TP session %d/%d (peer's %d): %w", s.TunnelID, s.ID, s.PeerID, err)
+	return wrap(fmt.Sprintf("creating L2TP session %d/%d (peer's %d)", s.TunnelID, s.ID, s.PeerID), err)
+}
+
+// ModifySession changes options of a session while it is in use. The error is [os.ErrNotExist] if there is no such session.
+func (c *Conn) ModifySession(tunnelID, id uint32, o Options) error {
+	op := fmt.Sprintf("modifying L2TP session %d/%d", tunnelID, id)
+	if err := o.check(); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return wrap(op, c.change(cmdSessionModify, func(e *netlink.AttributeEncoder) {
+		e.Uint32(attrConnID, tunnelID)
+		e.Uint32(attrSessionID, id)
+		o.encode(e)
+	}))
 }
 
 // DeleteSession deletes a session. The kernel finishes the work after the call has returned; a pppd that uses the session hears
@@ -75,10 +103,7 @@ func (c *Conn) DeleteSession(tunnelID, id uint32) error {
 		e.Uint32(attrConnID, tunnelID)
 		e.Uint32(attrSessionID, id)
 	})
-	if err != nil {
-		return fmt.Errorf("deleting L2TP session %d/%d: %w", tunnelID, id, err)
-	}
-	return nil
+	return wrap(fmt.Sprintf("deleting L2TP session %d/%d", tunnelID, id), err)
 }
 
 // Session returns one session with its counters. The error is [os.ErrNotExist] if there is no such session.
@@ -88,7 +113,7 @@ func (c *Conn) Session(tunnelID, id uint32) (Session, error) {
 		e.Uint32(attrSessionID, id)
 	})
 	if err != nil {
-		return Session{}, fmt.Errorf("asking for L2TP session %d/%d: %w", tunnelID, id, err)
+		return Session{}, wrap(fmt.Sprintf("asking for L2TP session %d/%d", tunnelID, id), err)
 	}
 	s, _, err := decodeSession(data)
 	return s, err
@@ -98,7 +123,7 @@ func (c *Conn) Session(tunnelID, id uint32) (Session, error) {
 func (c *Conn) Sessions() ([]Session, error) {
 	messages, err := c.dump(cmdSessionGet)
 	if err != nil {
-		return nil, fmt.Errorf("listing L2TP sessions: %w", err)
+		return nil, wrap("listing L2TP sessions", err)
 	}
 	sessions := make([]Session, 0, len(messages))
 	for _, m := range messages {
@@ -141,6 +166,8 @@ func decodeSession(data []byte) (s Session, ppp bool, err error) {
 			s.LNSMode = d.Uint8() != 0
 		case attrUsingIPsec:
 			s.UsingIPsec = d.Uint8() != 0
+		case attrDebug:
+			s.Debug = DebugFlags(d.Uint32())
 		case attrRecvTimeout:
 			s.ReorderTimeout = time.Duration(min(d.Uint64(), math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
 		case attrStats:

@@ -7,7 +7,8 @@ import "github.com/mdlayher/netlink"
 type Stats struct {
 	TxPackets, TxBytes, TxErrors uint64
 	RxPackets, RxBytes, RxErrors uint64
-	// RxSeqDiscards counts messages dropped for their sequence number, RxOOS those that came out of order.
+	// RxSeqDiscards counts messages dropped for their sequence number or the lack of it; RxErrors counts them, too. RxOOS counts those
+	// that came out of order and were put in order. Both are of sessions; a tunnel's stay zero.
 	RxSeqDiscards, RxOOS uint64
 	// RxInvalid counts messages with a header that no session understands (kernels since 5.12).
 	RxInvalid uint64
