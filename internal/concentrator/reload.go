@@ -27,6 +27,9 @@ type Reloading struct {
 	Signals <-chan os.Signal
 }
 
+// errDefect is of a reload that was not finished.
+var errDefect = errors.New("a defect of this program came between, and part of it may be in force: see the log, report it, and restart the daemon")
+
 // maxKeysTold bounds the settings that an event of a reload names.
 const maxKeysTold = 12
 
@@ -65,7 +68,7 @@ func (r *reloader) reload(ctx context.Context) (control.Reload, error) {
 	defer r.mu.Unlock()
 	result, err := r.attempt(context.WithoutCancel(ctx)) // a caller who hangs up half-way finds the change made, or not
 	switch {
-	case errors.Is(err, errStopped):
+	case errors.Is(err, errStopped), errors.Is(err, errDefect):
 		return result, err
 	case err == nil:
 		for _, w := range result.Warnings {
@@ -109,7 +112,7 @@ func (r *reloader) attempt(ctx context.Context) (control.Reload, error) {
 	for _, ch := range changes {
 		result.Changes = append(result.Changes, control.Change{Key: ch.Key, Old: ch.Old, New: ch.New, Effect: string(ch.Effect)})
 	}
-	var refused error
+	refused := errDefect // the loop outlives a panic
 	if err := r.c.call(ctx, func() {
 		if refused = r.c.configure(s, r.current); refused == nil {
 			result.Notes = append(result.Notes, r.c.remaining(r.running, next)...)
@@ -118,6 +121,9 @@ func (r *reloader) attempt(ctx context.Context) (control.Reload, error) {
 		}
 	}); err != nil {
 		return control.Reload{}, err
+	}
+	if errors.Is(refused, errDefect) {
+		return control.Reload{}, refused
 	}
 	if refused != nil {
 		return control.Reload{}, fmt.Errorf("configuration %s: %w", loaded.Path, refused)

@@ -207,6 +207,30 @@ func TestReloadTakesOldAddresses(t *testing.T) {
 	})
 }
 
+// TestReloadWithDefect: nobody is told that nothing was changed if that is not known.
+func TestReloadWithDefect(t *testing.T) {
+	play(t, 95, func(t *testing.T, b *bench) {
+		w := b.configured(reloadBefore)
+		b.panics = 1
+		b.m.refuse(func(operation string) bool {
+			if operation == "configure logins" {
+				panic("a defect")
+			}
+			return false
+		})
+		_, err := w.reload("canary-one", "canary-three")
+		var e *control.Error
+		if !errors.Is(err, errDefect) || errors.As(err, &e) || w.level != "" || len(b.events(eventReloadFailed)) > 0 {
+			t.Errorf("%v, level %q", err, w.level)
+		}
+		b.m.refuse(nil)
+		if got, err := w.reload(); err != nil || keys(got) != "now users[alice].password" {
+			t.Errorf("afterwards: %+v, %v", got, err)
+		}
+		b.connected(1)
+	})
+}
+
 // TestReloadBySignal: SIGHUP does the same.
 func TestReloadBySignal(t *testing.T) {
 	play(t, 93, func(t *testing.T, b *bench) {

@@ -74,12 +74,12 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 		s.revocation.Load(ctx)
 	}
 	group, running := errgroup.WithContext(ctx)
-	stop := func() {}
+	fetchers := &succession{ctx: running, group: group}
 	keep := func(f *revocation.Fetcher) {
-		stop()
-		var informing context.Context
-		if informing, stop = context.WithCancel(running); f != nil {
-			group.Go(func() error { return f.Run(informing) })
+		if f == nil {
+			fetchers.next(nil)
+		} else {
+			fetchers.next(f.Run)
 		}
 	}
 	keep(s.revocation)
