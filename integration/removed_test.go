@@ -135,3 +135,70 @@ func TestRemovedSA(t *testing.T) {
 	f.must(bob.Disconnect(f.ctx))
 	f.empty(60 * time.Second)
 }
+
+// TestRemovedFromKernel deletes a tunnel, a session, an interface and a pppd under the daemon: each is noticed at once, its session ends with
+// the reason, and the client, which is told, can dial again. What belongs to others stays.
+func TestRemovedFromKernel(t *testing.T) {
+	f := setUp(t, config("", "alice", "bob"))
+	unharmed := f.strangers()
+	alice, bob := f.home("alice"), f.public("bob")
+	ofBob := f.connect(bob)
+	wire, err := f.Server.Capture("eth0", cleartext)
+	f.must(err)
+	f.must(alice.IPsecUp(f.ctx))
+	for _, c := range []struct {
+		what, event, reason string
+		do                  func(control.Session) error
+	}{
+		{"tunnel", "tunnel_lost", "its tunnel was removed from the kernel", func(s control.Session) error {
+			return f.Server.Batch(fmt.Sprintf("l2tp del tunnel tunnel_id %d", s.TunnelID))
+		}},
+		{"session", "session_lost", "it was removed from the kernel", func(s control.Session) error {
+			tunnel, session := f.kernelSession(s.TunnelID)
+			return f.Server.Batch(fmt.Sprintf("l2tp del session tunnel_id %d session_id %d", tunnel, session))
+		}},
+		{"interface", "interface_lost", "its interface was removed", func(s control.Session) error { return f.Server.Batch("link del " + s.Interface) }},
+		{"pppd", "", "", func(s control.Session) error {
+			_, err := f.Server.Run(f.ctx, "pkill", "-KILL", "-f", "pppd .*"+s.Interface)
+			return err
+		}},
+	} {
+		_, err := alice.Dial(f.ctx)
+		f.must(err)
+		session, err := f.Server.SessionOf(f.ctx, "alice")
+		f.must(err)
+		f.pings(alice.Namespace, inner)
+		before, err := f.Server.Events(f.ctx, "session_down")
+		f.must(err)
+		f.must(c.do(session))
+		began := time.Now()
+		if c.event != "" {
+			if e := f.event(2*time.Second, c.event, session.TunnelID); e.Severity != "warning" || e.Cause != "removed" || e.Hint == "" || e.Peer != session.Peer {
+				t.Errorf("%s: told %+v", c.what, e)
+			}
+		}
+		f.must(lab.Until(f.ctx, 5*time.Second, c.what+": the session has ended", func() error {
+			down, err := f.Server.Events(f.ctx, "session_down")
+			if err != nil || len(down) != len(before)+1 {
+				return fmt.Errorf("%d sessions have ended (%v)", len(down), err)
+			}
+			last := down[len(down)-1]
+			if t.Logf("%s: ended within %v: %s", c.what, time.Since(began), last.Text); last.SessionID != session.ID || last.Text == "" || !strings.Contains(last.Text, c.reason) {
+				t.Errorf("%s: the session ended with %+v", c.what, last)
+			}
+			return nil
+		}))
+		f.must(alice.WaitDown(f.ctx))
+		f.pings(bob.Namespace, inner)
+	}
+	f.passesTraffic(bob, ofBob)
+	packets, err := wire.Stop()
+	f.must(err)
+	if len(packets) > 0 {
+		t.Errorf("in the clear:\n%s", strings.Join(packets, "\n"))
+	}
+	unharmed()
+	f.must(alice.IPsecDown(f.ctx))
+	f.must(bob.Disconnect(f.ctx))
+	f.empty(60 * time.Second)
+}

@@ -298,7 +298,7 @@ func (a api) Stats(ctx context.Context) (control.Stats, error) {
 			Used: c.slots.Used(), Resting: c.slots.Resting(now), Free: c.slots.Rested(now), Exhausted: n.noSlot, Taken: n.portsTaken,
 		}
 		st.Errors = control.ErrorStats{
-			InboxFull: n.inboxFull.Load(), Panics: n.panics, Restored: n.restored, Unrestored: n.unrestored, LostSAs: n.lostSAs, Send: n.sendErrors, Kernel: n.kernelErrors, Runts: c.IKEIO.Dropped(),
+			InboxFull: n.inboxFull.Load(), Panics: n.panics, Restored: n.restored, Unrestored: n.unrestored, LostSAs: n.lostSAs, LostObjects: n.lostObjects, Send: n.sendErrors, Kernel: n.kernelErrors, Runts: c.IKEIO.Dropped(),
 		}
 	})
 	if err != nil {

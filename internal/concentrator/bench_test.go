@@ -105,6 +105,8 @@ func newBench(t *testing.T, seed uint64, adjust ...func(*bench, *Options)) *benc
 	b.m.move = b.c.HandleMapping
 	b.m.end = b.c.HandleExpire
 	b.m.gone = b.c.HandleDeleted
+	b.m.note = b.c.HandleL2TPEvent
+	b.m.link = b.c.HandleLinksDeleted
 	b.m.hear = b.c.HandleL2TP
 	b.m.send = b.toStation
 	ctx, cancel := context.WithCancel(t.Context())

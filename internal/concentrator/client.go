@@ -28,6 +28,7 @@ type client struct {
 
 	ready  bool            // an outbound SA is installed: we can answer; see childUp and removeChild
 	early  []l2tp.Datagram // what came before that
+	made   bool            // the kernel has the tunnel
 	tunnel bool            // an L2TP tunnel is open or being opened
 	dialed bool            // there was one
 	judged bool            // it was said why there was none; see inspect
@@ -227,6 +228,7 @@ func (c *Concentrator) advanceClients(now time.Time) {
 		for _, s := range cl.sessions {
 			if !s.killAt.IsZero() && !now.Before(s.killAt) {
 				s.killAt = time.Time{}
+				c.bury(s)
 				s.kill()
 			}
 		}

@@ -21,6 +21,7 @@ type counters struct {
 	kernelErrors uint64
 	noSlot       uint64
 	lostSAs      uint64
+	lostObjects  uint64
 	portsTaken   uint64
 
 	restored, unrestored uint64 // how often the steering table was put back, and could not be

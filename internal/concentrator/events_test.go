@@ -204,7 +204,7 @@ func TestEventsAreDocumented(t *testing.T) {
 		eventStarted, eventStopping, eventClientConnected, eventClientFailed, eventClientMoved, eventClientGone, eventIPsecUp, eventTunnelUp, eventTunnelDown,
 		eventTunnelSecret, eventCallRefused, eventSessionUp, eventSessionDown, eventSessionFailed, eventAuthRejected, control.EventsLost,
 		eventSteeringRestored, eventSteeringMissing, eventSlotsLow, eventSlotsExhausted, eventPortTaken, causeSteering.code, causePortTaken.code,
-		eventSALost, causeRemoved.code,
+		eventSALost, eventTunnelLost, eventSessionLost, eventInterfaceLost, causeRemoved.code,
 		causeTunnelSecret.code, causePPPStart.code, causeNoMethod.code, causeUnknownRejection.code,
 	}
 	for _, c := range ikev1.Causes() {

@@ -64,11 +64,18 @@ func (c *Concentrator) performL2TP(now time.Time, action l2tp.Action) {
 		if cl := c.ports[slot.Port(a.Tunnel)]; cl != nil {
 			cl.tunnel, cl.dialed, cl.idle = true, true, time.Time{}
 		}
-		c.onClient(a.Tunnel, complete(a.ID), func(cl *client) func() error {
+		done := complete(a.ID)
+		c.onClient(a.Tunnel, func(err error) {
+			if cl := c.ports[slot.Port(a.Tunnel)]; cl != nil {
+				cl.made = err == nil
+			}
+			done(err)
+		}, func(cl *client) func() error {
 			return func() error { return c.createTunnel(cl.socket, a) }
 		})
 	case l2tp.DeleteTunnel:
 		c.onClient(a.Tunnel, complete(a.ID), func(cl *client) func() error {
+			cl.made = false
 			return func() error { return c.deleteTunnel(cl.socket, a.Tunnel) }
 		})
 	case l2tp.CreateSession:

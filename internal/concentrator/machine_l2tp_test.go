@@ -158,7 +158,43 @@ func (m machineTunnels) DeleteTunnel(id uint32) error {
 		return fmt.Errorf("delete tunnel %d: %w", id, os.ErrNotExist)
 	}
 	m.endTunnel(id)
+	go m.note(l2tpnl.TunnelEvent{Change: l2tpnl.Deleted, Tunnel: l2tpnl.Tunnel{ID: id}})
 	return nil
+}
+
+// stealTunnel deletes a tunnel as somebody else would, with its sessions and no regard for who uses them.
+func (m *machine) stealTunnel(id uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t := m.tunnels[id]; t == nil || t.deleting {
+		return
+	}
+	delete(m.tunnels, id)
+	for at := range m.sessions {
+		if at[0] == id {
+			delete(m.sessions, at)
+		}
+	}
+	go m.note(l2tpnl.TunnelEvent{Change: l2tpnl.Deleted, Tunnel: l2tpnl.Tunnel{ID: id}})
+}
+
+// stealSession deletes a session likewise.
+func (m *machine) stealSession(tunnel, id uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sessions[[2]uint32{tunnel, id}] != nil {
+		delete(m.sessions, [2]uint32{tunnel, id})
+		go m.note(l2tpnl.SessionEvent{Change: l2tpnl.Deleted, Session: l2tpnl.Session{TunnelID: tunnel, ID: id}})
+	}
+}
+
+func (m machineTunnels) Tunnel(id uint32) (l2tpnl.Tunnel, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t := m.tunnels[id]; t != nil && !t.deleting {
+		return t.Tunnel, nil
+	}
+	return l2tpnl.Tunnel{}, os.ErrNotExist
 }
 
 // endTunnel begins the deletion of a tunnel. The caller holds mu.

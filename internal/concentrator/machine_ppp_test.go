@@ -78,6 +78,7 @@ func (p *process) run() {
 	p.m.mu.Lock()
 	p.over = true
 	delete(p.m.processes, p.s.Interface)
+	go p.m.link([]string{p.s.Interface})
 	p.exit = pppd.Exit{Code: code, Reason: fmt.Sprintf("pppd exit %d", code)}
 	p.m.mu.Unlock()
 	close(p.done)

@@ -16,6 +16,7 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
@@ -41,6 +42,8 @@ type machine struct {
 	move func(xfrm.Mapping)                         // authentic ESP came from another port
 	end  func(xfrm.Expire)                          // an SA has reached a limit
 	gone func(xfrm.Deleted)                         // an SA was deleted, by whomever
+	note func(l2tpnl.Event)                         // a tunnel or session was deleted over netlink, by whomever
+	link func([]string)                             // interfaces are gone
 
 	*dice
 

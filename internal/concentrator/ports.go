@@ -32,6 +32,7 @@ type Tunnels interface {
 	CreateTunnel(l2tpnl.Tunnel) error
 	DeleteTunnel(id uint32) error
 	OpenSession(tunnel, session, peerTunnel, peerSession uint16) (*os.File, error)
+	Tunnel(id uint32) (l2tpnl.Tunnel, error)
 	Tunnels() ([]l2tpnl.Tunnel, error)
 	Session(tunnel, id uint32) (l2tpnl.Session, error)
 	Sessions() ([]l2tpnl.Session, error)

@@ -114,6 +114,9 @@ func (c *Concentrator) pppEnded(now time.Time, s *session, exit pppd.Exit) {
 		c.reject(s, "", causeNoMethod, zap.Stringer("accepted", c.opt.PPP.Auth))
 	}
 	s.failed = s.failed || s.up.IsZero()
+	if exit.Code == pppd.ExitHangup {
+		c.bury(s) // the end of its interface is what pppd takes for that
+	}
 	if s.reason == "" {
 		s.reason = exit.Reason
 	}

@@ -17,22 +17,23 @@ import (
 
 // A session is an L2TP call with its PPP endpoint.
 type session struct {
-	client  *client
-	id      uint16 // L2TP session id
-	n       int    // number of the session in its client, from 1
-	nas     string // name towards the RADIUS server
-	iface   string
-	state   sessionState
-	user    string
-	method  string
-	address netip.Addr
-	local   netip.Addr // our end of the link, once PPP was started
-	mtu     int        // octets, likewise
-	created time.Time
-	up      time.Time
-	reason  string    // why it is being ended
-	failed  bool      // it came to nothing: no user, or no PPP
-	killAt  time.Time // when patience with the PPP endpoint ends
+	client   *client
+	id       uint16 // L2TP session id
+	n        int    // number of the session in its client, from 1
+	nas      string // name towards the RADIUS server
+	iface    string
+	state    sessionState
+	user     string
+	method   string
+	address  netip.Addr
+	local    netip.Addr // our end of the link, once PPP was started
+	mtu      int        // octets, likewise
+	created  time.Time
+	up       time.Time
+	reason   string    // why it is being ended
+	failed   bool      // it came to nothing: no user, or no PPP
+	killAt   time.Time // when patience with the PPP endpoint ends
+	unlinked bool      // its interface is gone
 
 	socket  *os.File          // PPPoL2TP socket: keeps the kernel's session, and with it its counters, until we let go
 	process PPPProcess        // nil before its start and after its end

@@ -33,6 +33,8 @@ type system struct {
 	monitor  *xfrm.Monitor
 	router   *egress.Router
 	routes   *egress.Watcher
+	l2tp     *l2tpnl.Monitor
+	links    *links
 	tunnels  kernelTunnels
 	aaa      *aaa.Server
 	launcher *pppd.Launcher
@@ -91,6 +93,14 @@ func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *
 		return nil, err
 	}
 	sys.onClose(sys.routes.Close)
+	if sys.l2tp, err = l2tpnl.NewMonitor(); err != nil {
+		return nil, fmt.Errorf("listen to the kernel's L2TP: %w", err)
+	}
+	sys.onClose(sys.l2tp.Close)
+	if sys.links, err = watchLinks(); err != nil {
+		return nil, err
+	}
+	sys.onClose(sys.links.close)
 	conn, err := l2tpnl.Dial()
 	if err != nil {
 		return nil, fmt.Errorf("open the kernel's L2TP: %w", err)
@@ -169,6 +179,46 @@ func (sys *system) watchRoutes(handle func(egress.Change)) error {
 			return err
 		}
 		handle(change)
+	}
+}
+
+// watchL2TP hands over what the kernel tells of tunnels and sessions, until the monitor is closed.
+func (sys *system) watchL2TP(c *Concentrator) error {
+	for {
+		events, err := sys.l2tp.Receive()
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return nil
+		case errors.Is(err, l2tpnl.ErrOverrun):
+			c.HandleL2TPOverrun()
+			continue
+		case err != nil:
+			return err
+		}
+		for _, e := range events {
+			c.HandleL2TPEvent(e)
+		}
+	}
+}
+
+// watchLinks hands over which interfaces go away, until links is closed.
+func (sys *system) watchLinks(c *Concentrator) error {
+	for {
+		names, err := sys.links.receive()
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return nil
+		case errors.Is(err, errLinksLost):
+			there, err := linkNames()
+			if err != nil {
+				return err
+			}
+			c.HandleLinksOverrun(there)
+			continue
+		case err != nil:
+			return err
+		}
+		c.HandleLinksDeleted(names)
 	}
 }
 

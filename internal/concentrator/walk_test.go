@@ -157,6 +157,22 @@ func (b *bench) step(stations []*station) string {
 			b.m.flush()
 			b.c.HandleOverrun()
 		}},
+		{1, "somebody deletes a tunnel", func() {
+			if list, _ := (machineTunnels{b.m}).Tunnels(); len(list) > 0 {
+				b.m.stealTunnel(list[b.pick(len(list))].ID)
+			}
+		}},
+		{1, "somebody deletes a session", func() {
+			if list, _ := (machineTunnels{b.m}).Sessions(); len(list) > 0 {
+				s := list[b.pick(len(list))]
+				b.m.stealSession(s.TunnelID, s.ID)
+			}
+		}},
+		{1, "somebody deletes an interface", func() {
+			if p := b.m.process(); p != nil {
+				b.m.link([]string{p.s.Interface})
+			}
+		}},
 		{1, "a long pause", func() { time.Sleep(b.within(10 * time.Minute)) }},
 	}
 	var names []int

@@ -51,7 +51,7 @@ func (m *memory) SAs(context.Context) ([]SA, error) {
 func (m *memory) Stats(context.Context) (Stats, error) {
 	return Stats{
 		Tunnels: 2, IKE: IKEStats{Drops: map[string]uint64{"cookie": 3}},
-		Slots: SlotStats{Exhausted: 6, Taken: 9}, Errors: ErrorStats{InboxFull: 1, Panics: 2, Send: 3, Kernel: 4, Runts: 5, Restored: 7, Unrestored: 8, LostSAs: 6},
+		Slots: SlotStats{Exhausted: 6, Taken: 9}, Errors: ErrorStats{InboxFull: 1, Panics: 2, Send: 3, Kernel: 4, Runts: 5, Restored: 7, Unrestored: 8, LostSAs: 6, LostObjects: 4},
 	}, m.fail
 }
 
@@ -155,7 +155,7 @@ func TestRoundTrip(t *testing.T) {
 	stats, err := c.Stats(ctx)
 	check("stats", stats.IKE.Drops, map[string]uint64{"cookie": 3}, err)
 	check("stats that the kernel does not have", stats.Steering == nil && stats.XfrmStat == nil, true, err)
-	check("errors", stats.Errors, ErrorStats{InboxFull: 1, Panics: 2, Send: 3, Kernel: 4, Runts: 5, Restored: 7, Unrestored: 8, LostSAs: 6}, err)
+	check("errors", stats.Errors, ErrorStats{InboxFull: 1, Panics: 2, Send: 3, Kernel: 4, Runts: 5, Restored: 7, Unrestored: 8, LostSAs: 6, LostObjects: 4}, err)
 	version, err := c.Version(ctx)
 	check("version", version, Version{Version: "v1.2.3", Go: "go1.26"}, err)
 
@@ -194,7 +194,7 @@ func TestWire(t *testing.T) {
 			`"l2tp":{"received":0,"sent":0,"tunnels_up":0,"tunnels_down":0,"sessions_up":0,"sessions_down":0,"drops":null},` +
 			`"ppp":{"processes":0,"authenticated":0,"rejected":0,"pool_free":0,"pool_used":0},` +
 			`"slots":{"used":0,"resting":0,"free":0,"exhausted":6,"taken":9},"offload":{"packet":0,"crypto":0,"software":0,"refused":0,"moved":0,"lost":0},` +
-			`"errors":{"inbox_full":1,"panics":2,"send":3,"kernel":4,"runts":5,"steering_restored":7,"steering_unrestored":8,"lost_sas":6},"steering":null,"xfrm_stat":null}` + "\n"},
+			`"errors":{"inbox_full":1,"panics":2,"send":3,"kernel":4,"runts":5,"steering_restored":7,"steering_unrestored":8,"lost_sas":6,"lost_objects":4},"steering":null,"xfrm_stat":null}` + "\n"},
 		{"GET", "/v1/tunnels/0", `400 {"error":"tunnel id \"0\" is not a number from 1 to 65535"}` + "\n"},
 		{"GET", "/v1/tunnels?user=bob", `400 {"error":"unknown query parameter \"user\": GET /v1/tunnels knows no query"}` + "\n"},
 		{"GET", "/v1/sessions?usr=bob", `400 {"error":"unknown query parameter \"usr\": GET /v1/sessions knows user"}` + "\n"},

@@ -99,9 +99,10 @@ type ErrorStats struct {
 	Kernel    uint64 `json:"kernel"`     // operations on SAs, tunnels and sessions that the kernel refused
 	Runts     uint64 `json:"runts"`      // datagrams to the IKE ports that were no IKE, and ones that could not be answered
 
-	Restored   uint64 `json:"steering_restored"`   // times that somebody removed or changed the steering table, and it was put back
-	Unrestored uint64 `json:"steering_unrestored"` // attempts to put it back that failed
-	LostSAs    uint64 `json:"lost_sas"`            // pairs of SAs of which somebody else has removed one
+	Restored    uint64 `json:"steering_restored"`   // times that somebody removed or changed the steering table, and it was put back
+	Unrestored  uint64 `json:"steering_unrestored"` // attempts to put it back that failed
+	LostSAs     uint64 `json:"lost_sas"`            // pairs of SAs of which somebody else has removed one
+	LostObjects uint64 `json:"lost_objects"`        // tunnels, sessions and interfaces that somebody else has removed
 }
 
 // IKEStats counts IKE messages and exchanges.

@@ -1,0 +1,192 @@
+package concentrator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
+)
+
+// linkWait is how long pppd may outlive its interface: it takes that down itself at its end.
+const linkWait = 2 * time.Second
+
+// deletionAttempts times createPause is how long an object may be found after its deletion.
+const deletionAttempts = 10
+
+// HandleL2TPEvent hands to the loop what the kernel tells of tunnels and sessions, maybe of another network namespace, and waits until the loop
+// takes it.
+func (c *Concentrator) HandleL2TPEvent(e l2tpnl.Event) {
+	select {
+	case c.clientInbox <- func() { c.onL2TPKernelEvent(e) }:
+	case <-c.stopped:
+	}
+}
+
+func (c *Concentrator) onL2TPKernelEvent(e l2tpnl.Event) {
+	switch e := e.(type) {
+	case l2tpnl.TunnelEvent:
+		if cl := c.clientWith(e.Tunnel.ID); cl != nil && e.Change == l2tpnl.Deleted {
+			c.checkTunnel(cl)
+		}
+	case l2tpnl.SessionEvent:
+		cl, id := c.clientWith(e.Session.TunnelID), e.Session.ID
+		if cl != nil && e.Change == l2tpnl.Deleted && id <= 0xffff && cl.sessions[uint16(id)] != nil {
+			c.checkSession(cl.sessions[uint16(id)])
+		}
+	}
+}
+
+// absent asks whether an object is gone: it may be there for a moment after the kernel has told of its end.
+func absent(get func() error) error {
+	for range deletionAttempts {
+		if err := get(); err != nil {
+			return err
+		}
+		time.Sleep(createPause)
+	}
+	return nil
+}
+
+// clientWith returns the client of a kernel tunnel, nil if it is not ours.
+func (c *Concentrator) clientWith(tunnel uint32) *client {
+	if tunnel > 0xffff || !c.opt.Block.Contains(slot.Port(tunnel)) {
+		return nil
+	}
+	return c.ports[slot.Port(tunnel)]
+}
+
+// HandleL2TPOverrun looks for all tunnels and sessions in the kernel, since events were lost.
+func (c *Concentrator) HandleL2TPOverrun() {
+	c.post(func() {
+		for _, cl := range c.clients {
+			c.checkTunnel(cl)
+			for _, s := range cl.sessions {
+				c.checkSession(s)
+			}
+		}
+	})
+}
+
+// checkTunnel looks for a client's tunnel in the kernel, between the operations on it, and closes it if it is gone.
+func (c *Concentrator) checkTunnel(cl *client) {
+	c.enqueue(&cl.ops,
+		func() func() error {
+			if !cl.made {
+				return func() error { return nil }
+			}
+			return func() error {
+				return absent(func() error { _, err := c.Tunnels.Tunnel(uint32(cl.port)); return err })
+			}
+		},
+		func(err error) {
+			if !errors.Is(err, os.ErrNotExist) || !cl.made {
+				return
+			}
+			const reason = "its tunnel was removed from the kernel"
+			cl.made = false
+			c.removed(cl.event(eventTunnelLost), "the tunnel was removed from the kernel; the client is told and can dial again")
+			for _, s := range cl.sessions {
+				s.blame(reason)
+			}
+			now := time.Now()
+			c.applyL2TP(now, c.L2TP.CloseTunnel(now, uint16(cl.port), l2tp.Result{Code: l2tp.StopGeneral, Message: reason}))
+		})
+}
+
+// checkSession is checkTunnel for a session.
+func (c *Concentrator) checkSession(s *session) {
+	c.enqueue(&s.client.ops,
+		func() func() error {
+			if s.socket == nil || s.dropped {
+				return func() error { return nil }
+			}
+			return func() error {
+				return absent(func() error { _, err := c.Tunnels.Session(uint32(s.client.port), uint32(s.id)); return err })
+			}
+		},
+		func(err error) {
+			if !errors.Is(err, os.ErrNotExist) || s.dropped || !s.client.made {
+				return // the loss of the tunnel is told as that
+			}
+			const reason = "it was removed from the kernel"
+			c.removed(s.event(eventSessionLost), "the session was removed from the kernel; the client is told")
+			s.blame(reason)
+			c.closeSession(time.Now(), s)
+		})
+}
+
+func (c *Concentrator) closeSession(now time.Time, s *session) {
+	c.applyL2TP(now, c.L2TP.CloseSession(now, uint16(s.client.port), s.id, l2tp.Result{Code: l2tp.CDNAdministrative, Message: s.reason}))
+}
+
+// blame is the reason of a session's end, unless there is one already.
+func (s *session) blame(reason string) {
+	if s.reason == "" {
+		s.reason = reason
+	}
+}
+
+// removed tells of something that somebody else has removed.
+func (c *Concentrator) removed(ev control.Event, text string, fields ...zap.Field) {
+	c.counters.lostObjects++
+	ev.Severity = control.SeverityWarning
+	causeRemoved.explain(&ev)
+	ev.Text = text
+	c.record("something was removed from the kernel", ev, fields...)
+}
+
+// HandleLinksDeleted hands to the loop that interfaces are gone, and waits until the loop takes it.
+func (c *Concentrator) HandleLinksDeleted(names []string) {
+	select {
+	case c.clientInbox <- func() {
+		for _, name := range names {
+			c.onLinkDeleted(time.Now(), name)
+		}
+	}:
+	case <-c.stopped:
+	}
+}
+
+// HandleLinksOverrun looks which interfaces are there, since events were lost. It returns when that is done.
+func (c *Concentrator) HandleLinksOverrun(there map[string]bool) {
+	c.post(func() {
+		for _, cl := range c.clients {
+			for _, s := range cl.sessions {
+				if !there[s.iface] {
+					c.onLinkDeleted(time.Now(), s.iface)
+				}
+			}
+		}
+	})
+}
+
+// onLinkDeleted gives the pppd of an interface that is gone a moment to end, as it does when it has removed it itself.
+func (c *Concentrator) onLinkDeleted(now time.Time, name string) {
+	var port slot.Port
+	var n int
+	if _, err := fmt.Sscanf(name, c.opt.PPP.InterfacePrefix+"%d-%d", &port, &n); err != nil || c.ports[port] == nil {
+		return
+	}
+	for _, s := range c.ports[port].sessions {
+		if s.iface == name && s.state == sessionEstablished && s.process != nil && !s.unlinked {
+			s.unlinked = true
+			s.killAt = now.Add(linkWait)
+			c.touch(s.client)
+		}
+	}
+}
+
+// bury tells of a session that ends because its interface is gone, if it is.
+func (c *Concentrator) bury(s *session) {
+	if s.unlinked && s.reason == "" {
+		s.blame("its interface was removed")
+		c.removed(s.event(eventInterfaceLost), "the interface "+s.iface+" was removed; the session ends", zap.String("interface", s.iface))
+	}
+}
