@@ -66,6 +66,7 @@ func (SessionEvent) event() {}
 type Monitor struct {
 	c      *genetlink.Conn
 	family uint16
+	lost   bool // events, and ErrOverrun is still to be returned
 	closed atomic.Bool
 }
 
@@ -99,15 +100,21 @@ func NewMonitor() (*Monitor, error) {
 	return nil, fmt.Errorf("joining the kernel's L2TP notifications: %w: no group %q", os.ErrNotExist, groupName)
 }
 
-// Receive waits for events. ErrOverrun is not final, and everything from its return on is told again; any other error is final. Close
-// makes it return os.ErrClosed. It is for one goroutine.
+// Receive waits for events. ErrOverrun comes after the events that were not lost, is not final, and whatever happens from then on is
+// told again; any other error is final. Close makes it return os.ErrClosed. It is for one goroutine.
 func (m *Monitor) Receive() ([]Event, error) {
 	for {
+		// After an overrun the kernel drops everything, and says so only once, until nothing waits any more: whoever compared before
+		// would miss what happens between the comparison and the last old event.
+		if m.lost && !m.waiting() {
+			m.lost = false
+			return nil, fmt.Errorf("receiving L2TP events: %w", ErrOverrun)
+		}
 		messages, raw, err := m.c.Receive()
 		switch {
 		case errors.Is(err, unix.ENOBUFS):
-			m.drain()
-			return nil, fmt.Errorf("receiving L2TP events: %w", ErrOverrun)
+			m.lost = true
+			continue
 		case err != nil && m.closed.Load():
 			return nil, fmt.Errorf("receiving L2TP events: %w", os.ErrClosed) // the error of a closing descriptor has no name
 		case err != nil:
@@ -129,21 +136,22 @@ func (m *Monitor) Receive() ([]Event, error) {
 	}
 }
 
-// drain throws away what waits. After an overrun the kernel drops all events, and says so only once, until nothing waits any more:
-// whoever compared before would miss what happens between the comparison and the last old event.
-func (m *Monitor) drain() {
+// waiting tells whether events can be read without waiting for them.
+func (m *Monitor) waiting() bool {
 	raw, err := m.c.SyscallConn()
 	if err != nil {
-		return
+		return false
 	}
-	_ = raw.Control(func(fd uintptr) {
-		var octet [1]byte // the rest of a datagram goes with its first octet
-		for range monitorBuffer / 256 {
-			if _, err := unix.Read(int(fd), octet[:]); err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
+	fds := []unix.PollFd{{Events: unix.POLLIN}}
+	err = raw.Control(func(fd uintptr) {
+		fds[0].Fd = int32(fd)
+		for {
+			if _, err := unix.Poll(fds, 0); !errors.Is(err, unix.EINTR) {
 				return
 			}
 		}
 	})
+	return err == nil && fds[0].Revents&unix.POLLIN != 0
 }
 
 // Close ends the Monitor and a waiting Receive.

@@ -120,8 +120,19 @@ func TestKernelMonitorOverrun(t *testing.T) {
 	if got, err := c.Sessions(); err != nil || len(got) != sessions {
 		t.Errorf("%d sessions, %v", len(got), err)
 	}
-	if events, err := m.Receive(); !errors.Is(err, ErrOverrun) {
-		t.Errorf("%d events of %d that do not fit, %v", len(events), sessions+1, err)
+	told := 0
+	for {
+		events, err := m.Receive()
+		if errors.Is(err, ErrOverrun) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		told += len(events)
+	}
+	if told == 0 || told > sessions/2 {
+		t.Errorf("%d events of %d before the overrun, in a buffer for a few", told, sessions+1)
 	}
 	if err := c.DeleteTunnel(16401); err != nil {
 		t.Fatal(err)

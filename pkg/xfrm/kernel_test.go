@@ -212,6 +212,58 @@ func TestKernelDeleted(t *testing.T) {
 	}
 }
 
+// TestKernelMonitorOverrun lets a Monitor read nothing while many SAs are deleted: what fits is told, then the loss, and then everything
+// again.
+func TestKernelMonitorOverrun(t *testing.T) {
+	inNamespace(t)
+	c := dial(t)
+	const count = 200
+	sa := func(i int) *State {
+		s := inbound()
+		s.SPI += uint32(i)
+		return s
+	}
+	for i := range count + 1 {
+		if err := c.Add(sa(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := NewMonitor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.nl.SetReadBuffer(2048); err != nil {
+		t.Fatal(err)
+	}
+	for i := range count {
+		if err := c.Delete(sa(i).ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := 0
+	for {
+		events, err := m.Receive()
+		if errors.Is(err, ErrOverrun) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		told += len(events)
+	}
+	if told == 0 || told > count/2 {
+		t.Errorf("%d events of %d before the overrun, in a buffer for a few", told, count)
+	}
+	if err := c.Delete(sa(count).ID); err != nil {
+		t.Fatal(err)
+	}
+	events, err := m.Receive()
+	if err != nil || len(events) != 1 || events[0] != (Deleted{ID: sa(count).ID, ReqID: sa(count).ReqID}) {
+		t.Errorf("the first event after the overrun: %v, %v", events, err)
+	}
+}
+
 func TestKernelMonitorClose(t *testing.T) {
 	inNamespace(t)
 	m, err := NewMonitor()

@@ -57,6 +57,7 @@ func (Flushed) event() {}
 // Monitor receives events of all SAs in a network namespace.
 type Monitor struct {
 	nl     *netlink.Conn
+	lost   bool // events, and ErrOverrun is still to be returned
 	closed atomic.Bool
 }
 
@@ -77,12 +78,20 @@ func NewMonitor() (*Monitor, error) {
 	return &Monitor{nl: nl}, nil
 }
 
-// Receive waits for events. ErrOverrun is not final; any other error is. Close makes it return os.ErrClosed.
+// Receive waits for events. ErrOverrun comes after the events that were not lost, is not final, and whatever happens from then
+// on is told again; any other error is final. Close makes it return os.ErrClosed. It is for one goroutine.
 func (m *Monitor) Receive() ([]Event, error) {
 	for {
+		// After an overrun the kernel drops everything, and says so only once, until nothing waits any more: whoever compared
+		// before would miss what happens between the comparison and the last old event.
+		if m.lost && !m.waiting() {
+			m.lost = false
+			return nil, fmt.Errorf("receive XFRM events: %w", ErrOverrun)
+		}
 		msgs, err := m.nl.Receive()
 		if errors.Is(err, unix.ENOBUFS) {
-			return nil, fmt.Errorf("receive XFRM events: %w", ErrOverrun)
+			m.lost = true
+			continue
 		}
 		if err != nil && m.closed.Load() {
 			return nil, fmt.Errorf("receive XFRM events: %w", os.ErrClosed) // the error of a closing descriptor has no name
@@ -102,6 +111,24 @@ func (m *Monitor) Receive() ([]Event, error) {
 			return events, nil
 		}
 	}
+}
+
+// waiting tells whether events can be read without waiting for them.
+func (m *Monitor) waiting() bool {
+	raw, err := m.nl.SyscallConn()
+	if err != nil {
+		return false
+	}
+	fds := []unix.PollFd{{Events: unix.POLLIN}}
+	err = raw.Control(func(fd uintptr) {
+		fds[0].Fd = int32(fd)
+		for {
+			if _, err := unix.Poll(fds, 0); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	})
+	return err == nil && fds[0].Revents&unix.POLLIN != 0
 }
 
 // Close ends the Monitor and a waiting Receive.
