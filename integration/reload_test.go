@@ -72,6 +72,10 @@ func TestReload(t *testing.T) {
 		return err
 	}))
 
+	for _, c := range []*lab.Client{alice, bob} { // some more for the streams to count, too
+		f.pings(c.Namespace, inner)
+		f.pings(c.Namespace, inner)
+	}
 	for _, s := range pings {
 		f.lost(s, 0)
 	}
