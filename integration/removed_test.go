@@ -4,12 +4,14 @@ package integration
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/integration/lab"
 	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/internal/doctor"
 )
 
 // saOf returns an SA of a session's client.
@@ -134,6 +136,69 @@ func TestRemovedSA(t *testing.T) {
 	f.must(alice.Disconnect(f.ctx))
 	f.must(bob.Disconnect(f.ctx))
 	f.empty(60 * time.Second)
+}
+
+// sameAsWanted expects no difference between daemon and kernel, in a moment at most.
+func (f *fixture) sameAsWanted() {
+	f.t.Helper()
+	f.must(lab.Until(f.ctx, 2*time.Second, "daemon and kernel agree", func() error {
+		drift, err := f.Server.Drift(f.ctx)
+		if err == nil && len(drift) > 0 {
+			err = fmt.Errorf("they differ in %+v", drift)
+		}
+		return err
+	}))
+}
+
+// TestDrift lets the daemon sleep while everything of a client is removed, and somebody makes what looks like ours; doctor tells of what the
+// daemon does not repair.
+func TestDrift(t *testing.T) {
+	f := setUp(t, config("", "alice"))
+	unharmed := f.strangers()
+	f.sameAsWanted()
+	alice := f.home("alice")
+	session := f.connect(alice)
+	f.sameAsWanted()
+	f.must(f.Server.Batch(
+		"xfrm state add src 192.0.2.1 dst 192.0.2.200 proto esp spi 0x7779 reqid "+fmt.Sprint(0x17014abc)+" mode transport enc cbc(aes) 0x00112233445566778899aabbccddeeff auth-trunc hmac(sha1) 0x00112233445566778899aabbccddeeff00112233 96",
+		fmt.Sprintf("link set dev %s down", session.Interface), fmt.Sprintf("link set dev %s name elsewhere", session.Interface)))
+	want := []control.Drift{
+		{Object: "interface", Name: session.Interface, TunnelID: session.TunnelID, Problem: "missing"},
+		{Object: "sa", Name: "0x00007779 to 192.0.2.200", TunnelID: 0x4abc, Problem: "unexpected"},
+	}
+	drift, err := f.Server.Drift(f.ctx)
+	f.must(err)
+	if !slices.Equal(drift, want) {
+		t.Errorf("the drift is %+v, want %+v", drift, want)
+	}
+	findings, err := f.Server.Doctor(f.ctx)
+	f.must(err)
+	told := 0
+	for _, found := range findings {
+		if found.Name == "drift" && found.Status == doctor.Warn && found.Fix != "" {
+			told++
+		}
+	}
+	if told != len(want) {
+		t.Errorf("doctor tells of %d differences: %+v", told, findings)
+	}
+	f.must(f.Server.Batch("xfrm state delete src 192.0.2.1 dst 192.0.2.200 proto esp spi 0x7779",
+		fmt.Sprintf("link set dev elsewhere name %s", session.Interface)))
+
+	f.must(f.Server.Process.Pause())
+	f.must(f.Server.Nft("flush ruleset; add table inet foreign; add chain inet foreign in { type filter hook input priority 0; }; add rule inet foreign in counter"))
+	f.must(f.Server.Batch(fmt.Sprintf("l2tp del tunnel tunnel_id %d", session.TunnelID)))
+	f.must(f.Server.Process.Resume())
+	f.must(alice.WaitDown(f.ctx))
+	f.sameAsWanted()
+	_, err = alice.Dial(f.ctx)
+	f.must(err)
+	f.pings(alice.Namespace, inner)
+	f.sameAsWanted()
+	unharmed()
+	f.must(alice.Disconnect(f.ctx))
+	f.empty(60 * time.Second)
+	f.sameAsWanted()
 }
 
 // TestRemovedFromKernel deletes a tunnel, a session, an interface and a pppd under the daemon: each is noticed at once, its session ends with

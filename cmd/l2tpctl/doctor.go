@@ -26,5 +26,11 @@ func examine(ctx context.Context, cfg *config.Config) []doctor.Finding {
 	if stats, err := client.Stats(ctx); err == nil {
 		options.Slots = &doctor.Slots{Used: stats.Slots.Used, Resting: stats.Slots.Resting, Free: stats.Slots.Free, Exhausted: stats.Slots.Exhausted}
 	}
+	if drift, err := client.Drift(ctx); err == nil {
+		options.Drift = []doctor.Drift{}
+		for _, d := range drift {
+			options.Drift = append(options.Drift, doctor.Drift{What: d.Object + " " + d.Name, Problem: d.Problem})
+		}
+	}
 	return doctor.Check(ctx, options)
 }

@@ -77,6 +77,13 @@ func (s *Server) CLI(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
+// Drift asks for the differences between daemon and kernel.
+func (s *Server) Drift(ctx context.Context) ([]control.Drift, error) {
+	c := control.NewClient(s.Socket())
+	defer c.Close()
+	return c.Drift(ctx)
+}
+
 // Doctor runs l2tpctl doctor where the daemon runs. That it finds failures is not an error.
 func (s *Server) Doctor(ctx context.Context) ([]doctor.Finding, error) {
 	out, err := s.Command(ctx, s.binary, "doctor", "-c", s.config(), "-o", "json").Output()

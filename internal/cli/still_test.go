@@ -39,6 +39,8 @@ func (*still) Sessions(context.Context) ([]control.Session, error) {
 	}, nil
 }
 
+func (*still) Drift(context.Context) ([]control.Drift, error) { return nil, nil }
+
 func (*still) SAs(context.Context) ([]control.SA, error) {
 	ip := netip.MustParseAddr
 	return []control.SA{

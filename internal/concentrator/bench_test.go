@@ -96,7 +96,7 @@ func newBench(t *testing.T, seed uint64, adjust ...func(*bench, *Options)) *benc
 	}
 	b.c, err = New(Parts{
 		IKE: ike, L2TP: lns, IKEIO: ikeNetwork{b}, SAs: machineSAs{b.m}, Egress: b.m, Tunnels: machineTunnels{b.m}, Sockets: b.m, PPP: machinePPP{b.m},
-		AAA: b.m, Steering: b.m, Log: zap.New(core),
+		AAA: b.m, Steering: b.m, Links: b.m, Log: zap.New(core),
 	}, opt)
 	if err != nil {
 		t.Fatal(err)

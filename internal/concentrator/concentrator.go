@@ -54,6 +54,7 @@ type Parts struct {
 	PPP      PPP
 	AAA      AAA
 	Steering Steering
+	Links    Links
 	Log      *zap.Logger
 }
 

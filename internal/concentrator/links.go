@@ -86,8 +86,8 @@ func linkName(b []byte) string {
 	return ""
 }
 
-// linkNames are those of all interfaces.
-func linkNames() (map[string]bool, error) {
+// Names implements Links.
+func (*links) Names() (map[string]bool, error) {
 	list, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)

@@ -59,6 +59,8 @@ type machine struct {
 	processes map[string]*process // by interface
 	logins    map[string]aaa.Session
 	lastFD    int
+	unlinked  map[string]bool // interfaces that were removed
+	unsteered atomic.Bool     // somebody has changed the steering table
 
 	configured aaa.Config // users, methods and pool that the daemon has set
 	asked      []string   // of network devices
@@ -166,3 +168,17 @@ func (m *machine) counts() counts {
 
 // Read is the steering table's.
 func (m *machine) Read() (map[string]uint64, error) { return map[string]uint64{"clear": 7}, nil }
+
+// Intact is the steering table's.
+func (m *machine) Intact() (bool, error) { return !m.unsteered.Load(), nil }
+
+// Names implements Links.
+func (m *machine) Names() (map[string]bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	names := map[string]bool{"lo": true}
+	for name := range m.processes {
+		names[name] = !m.unlinked[name]
+	}
+	return names, nil
+}

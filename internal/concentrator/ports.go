@@ -84,4 +84,10 @@ type AAA interface {
 // Steering is the nftables table that brings each client's packets to its own port.
 type Steering interface {
 	Read() (packets map[string]uint64, err error)
+	Intact() (bool, error) // whether it is as it was installed
+}
+
+// Links knows the network interfaces.
+type Links interface {
+	Names() (map[string]bool, error)
 }

@@ -59,6 +59,7 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 		PPP:      pppLauncher{sys.launcher},
 		AAA:      users{sys.aaa},
 		Steering: sys.steering,
+		Links:    sys.links,
 		Log:      log,
 	}, s.options)
 	if err != nil {

@@ -209,7 +209,7 @@ func (sys *system) watchLinks(c *Concentrator) error {
 		case errors.Is(err, os.ErrClosed):
 			return nil
 		case errors.Is(err, errLinksLost):
-			there, err := linkNames()
+			there, err := sys.links.Names()
 			if err != nil {
 				return err
 			}

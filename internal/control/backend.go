@@ -17,6 +17,8 @@ type Backend interface {
 	SAs(ctx context.Context) ([]SA, error)
 	// Stats returns what can be had: counters that the kernel does not have are nil maps, not an error.
 	Stats(ctx context.Context) (Stats, error)
+	// Drift compares what the daemon wants in the kernel with what is there.
+	Drift(ctx context.Context) ([]Drift, error)
 	// Events returns the remembered events that q selects, the oldest first, and the number of the latest event of all.
 	Events(ctx context.Context, q EventQuery) (events []Event, latest uint64, err error)
 	// NextEvents waits until there are events with a number above since, and returns those that are remembered. io.EOF means that there

@@ -105,6 +105,11 @@ func (c *Client) Reload(ctx context.Context) (Reload, error) {
 	return do[Reload](ctx, c, http.MethodPost, "/v1/reload")
 }
 
+// Drift lists the differences between what the daemon wants in the kernel and what is there.
+func (c *Client) Drift(ctx context.Context) ([]Drift, error) {
+	return do[[]Drift](ctx, c, http.MethodGet, "/v1/drift")
+}
+
 // Stats returns the counters.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	return do[Stats](ctx, c, http.MethodGet, "/v1/stats")

@@ -48,6 +48,10 @@ func (m *memory) SAs(context.Context) ([]SA, error) {
 	return []SA{{TunnelID: 16384, Direction: "in", SPI: "0xc0ffee01", ReqID: 0x17014000, Mark: 0x17014000}}, m.fail
 }
 
+func (m *memory) Drift(context.Context) ([]Drift, error) {
+	return []Drift{{Object: DriftTunnel, Name: "16384", TunnelID: 16384, Problem: DriftMissing}}, m.fail
+}
+
 func (m *memory) Stats(context.Context) (Stats, error) {
 	return Stats{
 		Tunnels: 2, IKE: IKEStats{Drops: map[string]uint64{"cookie": 3}},
@@ -152,6 +156,8 @@ func TestRoundTrip(t *testing.T) {
 	check("session", session, m.sessions[1], err)
 	sas, err := c.SAs(ctx)
 	check("sas", len(sas), 1, err)
+	drift, err := c.Drift(ctx)
+	check("drift", len(drift) == 1 && drift[0] == Drift{"tunnel", "16384", 16384, "missing"}, true, err)
 	stats, err := c.Stats(ctx)
 	check("stats", stats.IKE.Drops, map[string]uint64{"cookie": 3}, err)
 	check("stats that the kernel does not have", stats.Steering == nil && stats.XfrmStat == nil, true, err)

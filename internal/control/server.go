@@ -96,6 +96,7 @@ func routes(streams context.Context, b Backend, v Version, log *zap.Logger) http
 	handle(http.MethodDelete, "/v1/sessions", h.closeUser, "user")
 	handle(http.MethodGet, "/v1/sas", func(r *http.Request) (any, error) { return list(b.SAs(r.Context())) })
 	handle(http.MethodPost, "/v1/reload", h.reload)
+	handle(http.MethodGet, "/v1/drift", func(r *http.Request) (any, error) { return list(b.Drift(r.Context())) })
 	handle(http.MethodGet, "/v1/stats", func(r *http.Request) (any, error) { return b.Stats(r.Context()) })
 	handle(http.MethodGet, "/v1/version", func(*http.Request) (any, error) { return v, nil })
 	methods["/v1/events"] = []string{http.MethodGet}

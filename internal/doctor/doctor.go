@@ -42,6 +42,8 @@ type Options struct {
 	Serving bool
 	// Slots are those of the running daemon; nil if it is not known.
 	Slots *Slots
+	// Drift has what the kernel lacks, or has too much, for the running daemon; nil if it is not known.
+	Drift []Drift
 }
 
 // Check looks at everything and returns the findings in a fixed order. It works without privileges too, but then can check less. A cancelled ctx ends it
@@ -54,7 +56,7 @@ func check(ctx context.Context, o Options, p probes) []Finding {
 	var findings []Finding
 	for _, c := range []func(context.Context, Options, probes) []Finding{
 		checkKernel, checkPrivileges, checkIPsec, checkOffload, checkL2TP, checkNftables,
-		checkPPPD, checkSysctls, checkLoopback, checkPorts, checkClientPorts, checkSlots, checkBlacklists, checkGRO,
+		checkPPPD, checkSysctls, checkLoopback, checkPorts, checkClientPorts, checkSlots, checkDrift, checkBlacklists, checkGRO,
 	} {
 		if ctx.Err() != nil {
 			break

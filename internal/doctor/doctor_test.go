@@ -226,6 +226,11 @@ func TestWhatIsMissing(t *testing.T) {
 		{"few slots", Options{Slots: &Slots{Used: 900, Resting: 10, Free: 90}}, nil, []string{"warning slots: 900 in use, 10 resting, 90 free; slots.port_mask"}},
 		{"no slots", Options{Slots: &Slots{Used: 990, Resting: 10, Exhausted: 7}}, nil, []string{"failure slots: 0 free: clients are refused, 7 so far; slots.port_mask"}},
 		{"no slots once", Options{Slots: &Slots{Used: 1, Free: 999, Exhausted: 7}}, nil, []string{"warning slots: 7 clients were refused since the start; slots.port_mask"}},
+		{"no drift", Options{Drift: []Drift{}}, nil, nil},
+		{"drift", Options{Drift: []Drift{{"tunnel 16384", "missing"}, {"sa 0x00004444 to 192.0.2.1", "unexpected"}}}, nil,
+			[]string{"warning drift: tunnel 16384: missing; l2tpctl events|restart it", "warning drift: sa 0x00004444 to 192.0.2.1: unexpected; "}},
+		{"much drift", Options{Drift: make([]Drift, 9)}, nil, []string{
+			"warning drift: ; events", "warning drift: ; events", "warning drift: ; events", "warning drift: ; events", "warning drift: ; events", "warning drift: and 4 more; events"}},
 		{"slots enough", Options{Slots: &Slots{Used: 1, Free: 999}}, nil, nil},
 		{"blacklists", Options{}, func(t *testing.T, p *probes) {
 			put(t, *p, "/etc/modprobe.d/l2tp_ppp-blacklist.conf", "blacklist l2tp-ppp\ninstall esp4 /bin/false\n")
