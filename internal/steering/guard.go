@@ -115,7 +115,6 @@ func (g *Guard) Run(tell func(Restoration)) error {
 			case errors.Is(err, os.ErrDeadlineExceeded):
 				g.note()
 				next = time.Now().Add(countInterval)
-				continue
 			case errors.Is(err, os.ErrClosed):
 				return nil
 			case err != nil:
@@ -135,7 +134,7 @@ func (g *Guard) Run(tell func(Restoration)) error {
 	}
 }
 
-// wait reads events up to the end of a transaction, and says whether it touched the table and who did it.
+// wait reads events up to the end of a transaction, or to the deadline, and says whether they touched the table and who did it.
 func (g *Guard) wait() (touched bool, by Restoration, err error) {
 	for {
 		msgs, err := g.events.Receive()
@@ -147,7 +146,7 @@ func (g *Guard) wait() (touched bool, by Restoration, err error) {
 			if g.isClosed() {
 				return false, by, os.ErrClosed
 			}
-			return false, by, err
+			return touched, by, err // the rest of a transaction may be late
 		}
 		for _, m := range msgs {
 			switch {
