@@ -58,8 +58,9 @@ func TestCertificates(t *testing.T) {
 			f.must(err)
 			alice := f.holder(h, id, "alice")
 			session := f.connect(alice)
-			if tunnel := f.onlyTunnel(); !strings.Contains(tunnel.Identity, "alice.example.com") {
-				t.Errorf("the tunnel's identity is %q", tunnel.Identity)
+			method := strings.TrimSuffix(string(kind), "2048")
+			if tunnel := f.onlyTunnel(); !strings.Contains(tunnel.Identity, "alice.example.com") || tunnel.IKEAuth != method {
+				t.Errorf("the tunnel's identity is %q, authenticated by %s", tunnel.Identity, tunnel.IKEAuth)
 			}
 			f.passesTraffic(alice, session)
 			f.must(alice.Disconnect(f.ctx))

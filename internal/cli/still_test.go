@@ -23,7 +23,7 @@ func (*still) Tunnels(context.Context) ([]control.Tunnel, error) {
 	return []control.Tunnel{
 		{
 			ID: 16384, PeerID: 7, State: "established", Role: "lns", Peer: peer("203.0.113.9:49152"), PeerName: "DESKTOP-1",
-			Identity: "192.168.1.20", NATT: true, Local: peer("198.51.100.1:4500"), IKEState: "established", IKEProposal: "aes256-sha256-modp2048",
+			Identity: "192.168.1.20", NATT: true, Local: peer("198.51.100.1:4500"), IKEState: "established", IKEAuth: "psk", IKEProposal: "aes256-sha256-modp2048",
 			ESPProposal: "aes256-sha1", SPIIn: "0xc0ffee01", SPIOut: "0x0badcafe", Sessions: 1, UptimeSeconds: 93784, RxBytes: 1536, TxBytes: 5 << 30,
 		},
 		{ID: 16385, State: "wait-ctl-conn", Role: "lns", Peer: peer("[2001:db8::9]:1701"), PeerName: "evil\x1b[2J\ttab\nline\u202e\xff", ESPProposal: "aes128gcm16", UptimeSeconds: 65, RxBytes: 999},

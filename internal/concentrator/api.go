@@ -77,6 +77,7 @@ func (cl *client) row(now time.Time, ike ikev1.ClientInfo, tunnel l2tp.TunnelInf
 		NATT:          ike.Encapsulated,
 		Local:         ike.Local,
 		IKEState:      ike.State,
+		IKEAuth:       ike.Method.String(),
 		IKEProposal:   ike.IKEProposal,
 		ESPProposal:   ike.ESPProposal,
 		Offload:       cl.offload(device),

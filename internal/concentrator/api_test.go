@@ -32,7 +32,7 @@ func TestRows(t *testing.T) {
 		}
 		row := control.Tunnel{
 			ID: 0x4000, PeerID: 101, State: "established", Role: "lns", Peer: direct.peer.Addr, PeerName: "lac", Identity: "198.51.100.2",
-			Local: serverAddr, IKEState: "established", IKEProposal: "aes256-sha256-ecp256", ESPProposal: "aes256-sha1",
+			Local: serverAddr, IKEState: "established", IKEAuth: "psk", IKEProposal: "aes256-sha256-ecp256", ESPProposal: "aes256-sha1",
 			SPIIn: spi(direct.quick.Theirs), SPIOut: spi(direct.quick.Ours), Sessions: 1, UptimeSeconds: 11, RxBytes: 3000, TxBytes: 4000,
 		}
 		behind := row

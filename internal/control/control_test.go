@@ -291,8 +291,8 @@ func TestBackendErrors(t *testing.T) {
 // The names are a promise (DESIGN: what operators touch).
 func TestNames(t *testing.T) {
 	for want, v := range map[string]any{
-		"id,peer_id,state,role,peer,peer_name,identity,nat_t,local,ike_state,ike_proposal,esp_proposal,spi_in,spi_out,offload,sessions,uptime_seconds,rx_bytes,tx_bytes": Tunnel{},
-		"id,tunnel_id,state,user,ip,ip6,peer,interface,mtu,auth,uptime_seconds,rx_bytes,tx_bytes,rate_limit,offload":                                                     Session{},
+		"id,peer_id,state,role,peer,peer_name,identity,nat_t,local,ike_state,ike_auth,ike_proposal,esp_proposal,spi_in,spi_out,offload,sessions,uptime_seconds,rx_bytes,tx_bytes": Tunnel{},
+		"id,tunnel_id,state,user,ip,ip6,peer,interface,mtu,auth,uptime_seconds,rx_bytes,tx_bytes,rate_limit,offload":                                                              Session{},
 		"configuration,changes,notes,warnings": Reload{},
 		"effect,key,old,new":                   Change{},
 		"seq,time,severity,kind,peer,user,cause,text,client_id,tunnel_id,session_id,client_kind,identity,hint,offered,allowed": Event{},

@@ -16,6 +16,7 @@ type Tunnel struct {
 	NATT          bool           `json:"nat_t" table:"col"`      // ESP in UDP
 	Local         netip.AddrPort `json:"local" table:"wide"`     // our outer address and port
 	IKEState      string         `json:"ike_state" table:"wide"` // of the newest ISAKMP SA
+	IKEAuth       string         `json:"ike_auth" table:"wide"`  // how phase 1 authenticated: psk, rsa, ecdsa256, ecdsa384 or ecdsa521
 	IKEProposal   string         `json:"ike_proposal" table:"wide"`
 	ESPProposal   string         `json:"esp_proposal" table:"col"`
 	SPIIn         string         `json:"spi_in" table:"wide"`  // 0x and 8 hexadecimal digits

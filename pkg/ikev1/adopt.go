@@ -32,7 +32,7 @@ func (e *Engine) adopt(sa *isakmpSA, p *proof) {
 	}
 	c.local, c.encapsulated, c.natHere = sa.local, sa.encapsulated, sa.peer.natHere
 	e.keepNAT(c)
-	c.vendorKind, c.ikeProposal = sa.peer.kind, sa.proposal.String()
+	c.method, c.vendorKind, c.ikeProposal = sa.method, sa.peer.kind, sa.proposal.String()
 	c.sas = append(c.sas, sa)
 	sa.client = c
 	var connection ConnectionID

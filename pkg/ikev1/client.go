@@ -63,6 +63,7 @@ type client struct {
 	children []*child
 
 	established             time.Time
+	method                  pki.Method // of the newest ISAKMP SA
 	vendorKind, ikeProposal string
 }
 
@@ -195,7 +196,7 @@ func (e *Engine) relocate(c *client, d Datagram) {
 func (c *client) info() ClientInfo {
 	info := ClientInfo{
 		ID: c.id, Local: c.local, Remote: c.key.remote, Encapsulated: c.encapsulated, Identity: c.identity,
-		State: either(len(c.sas) > 0, "established", "expired"), IKEProposal: c.ikeProposal,
+		State: either(len(c.sas) > 0, "established", "expired"), Method: c.method, IKEProposal: c.ikeProposal,
 		Established: c.established, VendorKind: c.vendorKind,
 	}
 	for _, ch := range c.children {

@@ -3,6 +3,8 @@ package ikev1
 import (
 	"net/netip"
 	"time"
+
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 )
 
 // ClientInfo is a snapshot of one client for lists.
@@ -17,6 +19,9 @@ type ClientInfo struct {
 
 	// State is "established" while there is an ISAKMP SA, "expired" when only children are left.
 	State string
+
+	// Method is how the newest ISAKMP SA was authenticated.
+	Method pki.Method
 
 	// IKEProposal is such as "aes256-sha256-modp2048", ESPProposal (of the newest child) such as "aes256-sha1".
 	IKEProposal, ESPProposal string
