@@ -210,8 +210,9 @@ func (sys *system) watchLinks(c *Concentrator) error {
 			return nil
 		case errors.Is(err, errLinksLost):
 			there, err := sys.links.Names()
-			if err != nil {
-				return err
+			if err != nil { // of too many open files, say: no reason to end everybody
+				c.Log.Warn("interfaces may be gone, and those of the kernel cannot be listed; pppd has to notice itself", zap.Error(err))
+				continue
 			}
 			c.HandleLinksOverrun(there)
 			continue
