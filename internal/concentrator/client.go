@@ -29,6 +29,7 @@ type client struct {
 	ready  bool            // an outbound SA is installed: we can answer; see childUp and removeChild
 	early  []l2tp.Datagram // what came before that
 	made   bool            // the kernel has the tunnel
+	check  bool            // a look whether it still has waits in ops
 	tunnel bool            // an L2TP tunnel is open or being opened
 	dialed bool            // there was one
 	judged bool            // it was said why there was none; see inspect

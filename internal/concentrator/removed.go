@@ -62,22 +62,49 @@ func (c *Concentrator) clientWith(tunnel uint32) *client {
 	return c.ports[slot.Port(tunnel)]
 }
 
-// HandleL2TPOverrun looks for all tunnels and sessions in the kernel, since events were lost.
+// HandleL2TPOverrun looks for the tunnels and sessions that the kernel does not list, since events were lost. It returns when that is done.
 func (c *Concentrator) HandleL2TPOverrun() {
+	tunnels, err := c.Tunnels.Tunnels()
+	var sessions []l2tpnl.Session
+	if err == nil {
+		sessions, err = c.Tunnels.Sessions()
+	}
+	if err != nil {
+		c.Log.Warn("tunnels or sessions may be gone, and those of the kernel cannot be listed; a client may have to dial anew", zap.Error(err))
+		return
+	}
+	type object struct{ tunnel, session uint32 }
+	there := make(map[object]bool, len(tunnels)+len(sessions))
+	for _, t := range tunnels {
+		there[object{t.ID, 0}] = true
+	}
+	for _, s := range sessions {
+		there[object{s.TunnelID, s.ID}] = true
+	}
 	c.post(func() {
 		for _, cl := range c.clients {
-			c.checkTunnel(cl)
+			if !there[object{uint32(cl.port), 0}] {
+				c.checkTunnel(cl) // it may have been made meanwhile
+			}
 			for _, s := range cl.sessions {
-				c.checkSession(s)
+				if !there[object{uint32(cl.port), uint32(s.id)}] {
+					c.checkSession(s)
+				}
 			}
 		}
 	})
 }
 
-// checkTunnel looks for a client's tunnel in the kernel, between the operations on it, and closes it if it is gone.
+// checkTunnel looks for a client's tunnel in the kernel, between the operations on it, and closes it if it is gone. No more than one
+// check waits for its turn: who deletes tunnels of the same ids in a namespace of his own tells of as many events as he likes.
 func (c *Concentrator) checkTunnel(cl *client) {
+	if cl.check || c.clients[cl.id] != cl {
+		return
+	}
+	cl.check = true
 	c.enqueue(&cl.ops,
 		func() func() error {
+			cl.check = false // what is told from now on, this one may miss
 			if !cl.made {
 				return func() error { return nil }
 			}
@@ -102,8 +129,13 @@ func (c *Concentrator) checkTunnel(cl *client) {
 
 // checkSession is checkTunnel for a session.
 func (c *Concentrator) checkSession(s *session) {
+	if s.check || c.clients[s.client.id] != s.client {
+		return
+	}
+	s.check = true
 	c.enqueue(&s.client.ops,
 		func() func() error {
+			s.check = false
 			if s.socket == nil || s.dropped {
 				return func() error { return nil }
 			}

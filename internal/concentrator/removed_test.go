@@ -158,3 +158,32 @@ func TestNothingIsLost(t *testing.T) {
 		}
 	})
 }
+
+// TestRemovedFlood: events of another namespace, as many as somebody there likes, keep neither a client waiting nor its slot.
+func TestRemovedFlood(t *testing.T) {
+	play(t, 90, func(t *testing.T, b *bench) {
+		s, other := b.connected(1), b.connected(2)
+		tunnel, id, _ := b.sessionOf(s)
+		flood := func() {
+			for range 100 {
+				b.m.note(l2tpnl.TunnelEvent{Change: l2tpnl.Deleted, Tunnel: l2tpnl.Tunnel{ID: tunnel}})
+				b.m.note(l2tpnl.SessionEvent{Change: l2tpnl.Deleted, Session: l2tpnl.Session{TunnelID: tunnel, ID: id}})
+			}
+		}
+		flood()
+		waiting := 0
+		b.on(func() { waiting = len(b.clientOf(s).ops.waiting) })
+		if waiting > 2 { // one for the tunnel and one for the session
+			t.Errorf("%d operations wait", waiting)
+		}
+		s.leave()
+		for range 20 {
+			flood()
+			time.Sleep(100 * time.Millisecond)
+		}
+		b.want("the client has gone meanwhile", counts{sas: 2, sockets: 1, tunnels: 1, sessions: 1, processes: 1, logins: 1})
+		if !other.up(1) {
+			t.Error("the other one is down")
+		}
+	})
+}

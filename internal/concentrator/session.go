@@ -34,6 +34,7 @@ type session struct {
 	failed   bool      // it came to nothing: no user, or no PPP
 	killAt   time.Time // when patience with the PPP endpoint ends
 	unlinked bool      // its interface is gone
+	check    bool      // a look whether the kernel still has it waits in the client's ops
 
 	socket  *os.File          // PPPoL2TP socket: keeps the kernel's session, and with it its counters, until we let go
 	process PPPProcess        // nil before its start and after its end
