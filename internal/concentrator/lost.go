@@ -69,12 +69,12 @@ func (c *Concentrator) HandleOverrun() {
 		var gone []expiring
 		for _, k := range known {
 			inGone, outGone := !there[k.in], k.out.SPI != 0 && !there[k.out]
-			c.offloads.noteLoss(inGone, k.inPlace)
-			c.offloads.noteLoss(outGone, k.outPlace)
 			if !inGone && !outGone {
 				continue
 			}
-			if cl := c.clients[k.client]; cl != nil && cl.children[k.id] != nil {
+			if cl := c.clients[k.client]; cl != nil && cl.children[k.id] != nil { // or we have removed it meanwhile
+				c.offloads.noteLoss(inGone, k.inPlace)
+				c.offloads.noteLoss(outGone, k.outPlace)
 				gone = append(gone, k)
 			}
 		}

@@ -1,6 +1,7 @@
 package concentrator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -187,16 +188,36 @@ func (c *Concentrator) HandleLinksDeleted(names []string) {
 }
 
 // HandleLinksOverrun looks which interfaces are there, since events were lost. It returns when that is done.
-func (c *Concentrator) HandleLinksOverrun(there map[string]bool) {
+func (c *Concentrator) HandleLinksOverrun(list func() (map[string]bool, error)) {
+	// Before the kernel is asked, so that interfaces that come meanwhile are not missed in its answer.
+	var known []string
+	if err := c.call(context.Background(), func() { known = c.interfaces() }); err != nil {
+		return // the loop has ended
+	}
+	there, err := list()
+	if err != nil { // of too many open files, say: no reason to end everybody
+		c.Log.Warn("interfaces may be gone, and those of the kernel cannot be listed; pppd has to notice itself", zap.Error(err))
+		return
+	}
 	c.post(func() {
-		for _, cl := range c.clients {
-			for _, s := range cl.sessions {
-				if !there[s.iface] {
-					c.onLinkDeleted(time.Now(), s.iface)
-				}
+		for _, name := range known {
+			if !there[name] {
+				c.onLinkDeleted(time.Now(), name)
 			}
 		}
 	})
+}
+
+// interfaces returns the names of those that sessions have.
+func (c *Concentrator) interfaces() (names []string) {
+	for _, cl := range c.clients {
+		for _, s := range cl.sessions {
+			if s.state == sessionEstablished {
+				names = append(names, s.iface)
+			}
+		}
+	}
+	return names
 }
 
 // onLinkDeleted gives the pppd of an interface that is gone a moment to end, as it does when it has removed it itself.

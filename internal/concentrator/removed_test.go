@@ -99,7 +99,7 @@ func TestRemovedInterface(t *testing.T) {
 					b.m.link([]string{"eth0", "l2tfoo", "l2t99999-1", "l2t16384-7", iface})
 				} else {
 					_, _, others := b.sessionOf(other)
-					b.c.HandleLinksOverrun(map[string]bool{others: true})
+					b.c.HandleLinksOverrun(func() (map[string]bool, error) { return map[string]bool{others: true}, nil })
 				}
 				if name == "pppd notices" {
 					b.m.mu.Lock()

@@ -33,7 +33,7 @@ func (c *Concentrator) onRestoration(r steering.Restoration) {
 		c.unsteered = true
 		ev := control.Event{Kind: eventSteeringMissing, Severity: control.SeverityError}
 		causeSteering.explain(&ev)
-		ev.Text = fmt.Sprintf("the steering table %s, by %s, and cannot be put back: clients hear nothing", what, by)
+		ev.Text = fmt.Sprintf("the steering table %s, by %s, and cannot be put back: clients hear nothing, and nothing keeps them apart", what, by)
 		c.record("the steering table cannot be put back", ev, append(fields, zap.Error(r.Err))...)
 		return
 	}

@@ -209,12 +209,7 @@ func (sys *system) watchLinks(c *Concentrator) error {
 		case errors.Is(err, os.ErrClosed):
 			return nil
 		case errors.Is(err, errLinksLost):
-			there, err := sys.links.Names()
-			if err != nil { // of too many open files, say: no reason to end everybody
-				c.Log.Warn("interfaces may be gone, and those of the kernel cannot be listed; pppd has to notice itself", zap.Error(err))
-				continue
-			}
-			c.HandleLinksOverrun(there)
+			c.HandleLinksOverrun(sys.links.Names)
 			continue
 		case err != nil:
 			return err

@@ -19,9 +19,12 @@ const (
 	// countInterval is how often the counters are noted, so that a table that is taken away costs no more of them than that.
 	countInterval = 5 * time.Second
 	// Restoring is tried again after retryInterval. Somebody who takes the table away again and again finds it back at once for
-	// maxHaste times in a row, and then after that time.
+	// maxHaste times in a row, and then after that time, until he has left it alone for quiet.
 	retryInterval = time.Second
 	maxHaste      = 10
+	quiet         = time.Minute
+	// maxBlind is how often in a row the table may be unreadable before that is told.
+	maxBlind = 5
 	// eventBuffer is in octets: a firewall may load thousands of rules at once.
 	eventBuffer = 1 << 20
 )
@@ -39,6 +42,7 @@ type Guard struct {
 	closed bool
 	// For Run, which alone restores.
 	haste    int       // restorations in a row
+	blind    int       // readings in a row that failed
 	restored time.Time // the latest
 }
 
@@ -189,14 +193,20 @@ func (g *Guard) check(by *Restoration) (restored, again bool) {
 	}
 	got, err := g.cfg.readFingerprint()
 	if err != nil {
-		return false, true
+		g.blind++
+		by.Err = fmt.Errorf("read the table: %w", err)
+		return g.blind == maxBlind, true
 	}
+	g.blind = 0
 	if got == g.want {
 		return false, false
 	}
-	if time.Since(g.restored) > retryInterval {
+	switch since := time.Since(g.restored); {
+	case since > quiet:
 		g.haste = 0
-	} else if g.haste++; g.haste > maxHaste {
+	case g.haste < maxHaste:
+		g.haste++
+	case since < retryInterval:
 		return false, true
 	}
 	by.Missing = got == emptyFingerprint
