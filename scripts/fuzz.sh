@@ -11,7 +11,13 @@ while read -r directory; do
         pkg/ikev1/Fuzz* | pkg/ikev1/wire/Fuzz* | */FuzzAuthenticate) duration=$long ;;
         esac
         echo "# $directory $target"
-        out=$(go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" -fuzzminimizetime 20x "./$directory" 2>&1) || { echo "$out"; exit 1; }
+        if ! out=$(go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" -fuzzminimizetime 20x "./$directory" 2>&1); then
+            # go test at times takes the end of the time for a failure; a real one has an input
+            if ! grep -q 'context deadline exceeded' <<<"$out" || grep -q 'Failing input' <<<"$out"; then
+                echo "$out"
+                exit 1
+            fi
+        fi
         tail -n 1 <<<"$out"
     done
 done < <(git grep -lE '^func Fuzz' -- '*_test.go' | xargs -rn1 dirname | sort -u)
