@@ -2,13 +2,13 @@ package site
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/l2tpctl/l2tpctl/internal/concentrator"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
@@ -51,7 +51,7 @@ func (s *Site) install(sa ikev1.ChildSA, direction xfrm.Direction) error {
 	if sa.Encapsulated && direction == xfrm.In {
 		st.MappingThreshold = time.Second
 	}
-	if err := algorithms(st, sa); err != nil {
+	if err := concentrator.SetAlgorithms(st, sa); err != nil {
 		return err
 	}
 	if err := s.sas.Add(st); err != nil {
@@ -66,40 +66,6 @@ func (s *Site) install(sa ikev1.ChildSA, direction xfrm.Direction) error {
 		ch.in = st.ID
 	} else {
 		ch.out = st.ID
-	}
-	return nil
-}
-
-// algorithms gives a state its ciphers and keys.
-func algorithms(st *xfrm.State, sa ikev1.ChildSA) error {
-	switch sa.Encryption {
-	case ikev1.TripleDES:
-		st.Crypt = xfrm.TripleDESCBC(sa.EncryptionKey)
-	case ikev1.AESCBC:
-		st.Crypt = xfrm.AESCBC(sa.EncryptionKey)
-	case ikev1.AESGCM8:
-		st.AEAD = xfrm.AESGCM8(sa.EncryptionKey)
-	case ikev1.AESGCM12:
-		st.AEAD = xfrm.AESGCM12(sa.EncryptionKey)
-	case ikev1.AESGCM16:
-		st.AEAD = xfrm.AESGCM16(sa.EncryptionKey)
-	default:
-		return fmt.Errorf("encryption %v has no kernel algorithm", sa.Encryption)
-	}
-	if st.AEAD != nil {
-		return nil
-	}
-	switch sa.Integrity {
-	case ikev1.HMACSHA1_96:
-		st.Auth = xfrm.HMACSHA1(sa.IntegrityKey)
-	case ikev1.HMACSHA256_128:
-		st.Auth = xfrm.HMACSHA256(sa.IntegrityKey)
-	case ikev1.HMACSHA384_192:
-		st.Auth = xfrm.HMACSHA384(sa.IntegrityKey)
-	case ikev1.HMACSHA512_256:
-		st.Auth = xfrm.HMACSHA512(sa.IntegrityKey)
-	default:
-		return fmt.Errorf("integrity %v has no kernel algorithm", sa.Integrity)
 	}
 	return nil
 }

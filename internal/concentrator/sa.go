@@ -67,6 +67,15 @@ func newState(sa ikev1.ChildSA, src, dst netip.Addr, reqid uint32) (*xfrm.State,
 		Soft:  xfrm.Limit{Bytes: sa.LifetimeBytes},
 		Hard:  xfrm.Limit{Bytes: hardBytes(sa.LifetimeBytes), Time: sa.Lifetime + lifetimeMargin},
 	}
+	if err := SetAlgorithms(st, sa); err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+// SetAlgorithms gives a state of the kernel the ciphers of an SA, with its keys, which are not copied. The error says which algorithm
+// the kernel has no name for here.
+func SetAlgorithms(st *xfrm.State, sa ikev1.ChildSA) error {
 	switch sa.Encryption {
 	case ikev1.TripleDES:
 		st.Crypt = xfrm.TripleDESCBC(sa.EncryptionKey)
@@ -79,10 +88,10 @@ func newState(sa ikev1.ChildSA, src, dst netip.Addr, reqid uint32) (*xfrm.State,
 	case ikev1.AESGCM16:
 		st.AEAD = xfrm.AESGCM16(sa.EncryptionKey)
 	default:
-		return nil, fmt.Errorf("encryption %v has no kernel algorithm", sa.Encryption)
+		return fmt.Errorf("encryption %v has no kernel algorithm", sa.Encryption)
 	}
 	if st.AEAD != nil {
-		return st, nil
+		return nil
 	}
 	switch sa.Integrity {
 	case ikev1.HMACSHA1_96:
@@ -96,9 +105,9 @@ func newState(sa ikev1.ChildSA, src, dst netip.Addr, reqid uint32) (*xfrm.State,
 	case ikev1.HMACSHA512_256:
 		st.Auth = xfrm.HMACSHA512(sa.IntegrityKey)
 	default:
-		return nil, fmt.Errorf("integrity %v has no kernel algorithm", sa.Integrity)
+		return fmt.Errorf("integrity %v has no kernel algorithm", sa.Integrity)
 	}
-	return st, nil
+	return nil
 }
 
 // hardBytes is where the kernel ends an SA that is to be replaced after soft octets. The client rekeys at a count of its own, which need
