@@ -117,17 +117,13 @@ func (c *Concentrator) pppEnded(now time.Time, s *session, exit pppd.Exit) {
 	if exit.Code == pppd.ExitHangup {
 		c.bury(s) // the end of its interface is what pppd takes for that
 	}
-	if s.reason == "" {
-		s.reason = exit.Reason
-	}
-	c.applyL2TP(now, c.L2TP.CloseSession(now, uint16(s.client.port), s.id, l2tp.Result{Code: l2tp.CDNAdministrative, Message: s.reason}))
+	s.blame(exit.Reason)
+	c.closeSession(now, s)
 }
 
 // endSession asks the PPP endpoint to say goodbye; the rest follows when it has ended.
 func (c *Concentrator) endSession(now time.Time, s *session, reason string) {
-	if s.reason == "" {
-		s.reason = reason
-	}
+	s.blame(reason)
 	if s.process == nil {
 		if s.state == sessionConnecting {
 			c.pppEnded(now, s, pppd.Exit{Reason: reason})

@@ -137,9 +137,7 @@ func (c *Concentrator) sessionDown(e l2tp.SessionDown) {
 		return
 	}
 	s := cl.sessions[e.Session]
-	if s.reason == "" {
-		s.reason = e.Reason
-	}
+	s.blame(e.Reason)
 	s.state, s.down = sessionClosing, &e
 	c.finishSession(s)
 }
