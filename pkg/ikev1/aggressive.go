@@ -41,11 +41,10 @@ func (e *Engine) handleAggressive(d Datagram, h wire.Header) {
 
 // introduction is what a message 1 of Aggressive Mode says of its sender, as far as it can be read.
 func introduction(d Datagram, h wire.Header) (f Facts) {
-	all, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
-	if err != nil || h.Flags&wire.FlagEncryption != 0 {
+	p, ok := readClear(d, h)
+	if !ok || h.Flags&wire.FlagEncryption != 0 {
 		return f
 	}
-	p := payloads(all)
 	if offer, ok := p.only(wire.PayloadSA); ok && len(offer) <= maxOffer {
 		if parsed, err := wire.ParseSA(offer); err == nil {
 			f.Kind = recognise(p.all(wire.PayloadVendorID), parsed).kind
@@ -67,12 +66,10 @@ func (e *Engine) aggressive1(d Datagram, h wire.Header) {
 	if !ok {
 		return
 	}
-	ke, haveKE := p.only(wire.PayloadKE)
-	nonceBody, haveNonce := p.only(wire.PayloadNonce)
-	nonce, nonceErr := wire.ParseNonce(nonceBody)
+	ke, nonce, ok := p.keyExchange()
 	identity, haveID := p.only(wire.PayloadID)
-	id, idErr := wire.ParseID(identity)
-	if !haveKE || !haveNonce || nonceErr != nil || !haveID || idErr != nil {
+	id, err := wire.ParseID(identity)
+	if !ok || !haveID || err != nil {
 		e.drop(d, DropMalformed)
 		return
 	}
@@ -117,9 +114,7 @@ func (e *Engine) aggressive1(d Datagram, h wire.Header) {
 	}
 	sa.state = awaitDH
 	sa.cache.take(d.Payload)
-	e.act(pendingAction{kind: pendingMainModeDH, sa: sa}, func(id ActionID) Action {
-		return ComputeDH{ID: id, Group: sa.proposal.Group, Private: private, Peer: sa.handshake.initiatorKE}
-	})
+	e.computeDH(pendingAction{kind: pendingMainModeDH, sa: sa}, private, sa.handshake.initiatorKE)
 }
 
 // groupKey returns the key of the group that a client names, empty if it names none. The same name comes as a key ID or as a text,
@@ -213,18 +208,12 @@ func (e *Engine) aggressive3(sa *isakmpSA, d Datagram, h wire.Header) {
 // openMessage3 returns the payloads of message 3 of Aggressive Mode and the IV that later exchanges begin with: in the clear it is that
 // of phase 1 itself.
 func (sa *isakmpSA) openMessage3(d Datagram, h wire.Header) (list payloads, iv []byte, ok bool) {
-	body, iv := d.Payload[wire.HeaderLen:], sa.iv
 	if h.Flags&wire.FlagEncryption != 0 {
-		if len(body) == 0 {
-			return nil, nil, false
-		}
-		var err error
-		if body, iv, err = sa.cbc.Decrypt(sa.iv, body); err != nil {
-			return nil, nil, false
-		}
+		m, ok := sa.decrypt(h, d.Payload, sa.iv)
+		return m.payloads, m.iv, ok
 	}
-	list, _, err := wire.ParseChain(h.NextPayload, body)
-	return list, iv, err == nil
+	list, ok = readClear(d, h)
+	return list, sa.iv, ok
 }
 
 // float takes the addresses of message 3 of Aggressive Mode: with it the client changes to port 4500 if our NAT-D payloads have told it

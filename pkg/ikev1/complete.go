@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
 )
 
@@ -38,6 +39,13 @@ func (e *Engine) act(p pendingAction, build func(ActionID) Action) {
 	e.lastAction++
 	e.out.Actions = append(e.out.Actions, build(e.lastAction))
 	e.pending[e.lastAction] = p
+}
+
+// computeDH asks for our public value and, if the peer's is there, for the secret.
+func (e *Engine) computeDH(p pendingAction, private *dh.PrivateKey, peer []byte) {
+	e.act(p, func(id ActionID) Action {
+		return ComputeDH{ID: id, Group: private.Group(), Private: private, Peer: peer}
+	})
 }
 
 // Complete takes the result of an action that an earlier Output asked for. An unknown id is ignored.

@@ -32,8 +32,8 @@ func (e *Engine) handleInformational(d Datagram, h wire.Header) {
 		e.drop(d, DropUnexpected)
 		return
 	}
-	m, ok := sa.open(h, d.Payload, sa.iv2(h.MessageID))
-	if !ok || !equalHash(m.hash, keymat.HashInfo(sa.proposal.Hash, sa.keys.SKEYIDa, h.MessageID, m.rest)) {
+	m, ok := sa.openFirst(h, d.Payload)
+	if !ok {
 		e.drop(d, DropHash)
 		return
 	}

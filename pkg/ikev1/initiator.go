@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
@@ -32,13 +31,9 @@ type request struct {
 
 // mainMode begins a Main Mode of conn.
 func (e *Engine) mainMode(conn *connection, local, remote netip.AddrPort, encapsulated bool) error {
-	name := cookies{}
-	for name.i == (wire.Cookie{}) || e.sas[name] != nil {
-		b, err := e.random(len(name.i))
-		if err != nil {
-			return err
-		}
-		name.i = wire.Cookie(b)
+	name, err := e.newName(func(ours wire.Cookie) cookies { return cookies{i: ours} })
+	if err != nil {
+		return err
 	}
 	e.lastSA++
 	offer := conn.offer1()
@@ -97,11 +92,11 @@ func (e *Engine) working(sa *isakmpSA, state saState) {
 
 // refused takes note of an error in the clear. It may be forged, so the Main Mode goes on.
 func (sa *isakmpSA) refused(d Datagram, h wire.Header) {
-	all, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
-	if err != nil || sa.handshake.request == nil {
+	p, ok := readClear(d, h)
+	if !ok || sa.handshake.request == nil {
 		return
 	}
-	list, _ := readNotifications(all)
+	list, _ := readNotifications(p)
 	for _, n := range list {
 		if n.Kind.IsError() {
 			sa.handshake.request.refusal = n.Kind
@@ -111,8 +106,8 @@ func (sa *isakmpSA) refused(d Datagram, h wire.Header) {
 
 // proofRefused takes an Informational message in place of message 6. Who has computed the same keys can end the Main Mode.
 func (e *Engine) proofRefused(sa *isakmpSA, d Datagram, h wire.Header) {
-	m, ok := sa.open(h, d.Payload, sa.iv2(h.MessageID))
-	if !ok || !equalHash(m.hash, keymat.HashInfo(sa.proposal.Hash, sa.keys.SKEYIDa, h.MessageID, m.rest)) {
+	m, ok := sa.openFirst(h, d.Payload)
+	if !ok {
 		sa.handshake.request.unreadable = true
 		e.drop(d, DropHash)
 		return
@@ -129,15 +124,14 @@ func (e *Engine) proofRefused(sa *isakmpSA, d Datagram, h wire.Header) {
 
 // mainMode2 takes the peer's choice, and asks for our public value.
 func (e *Engine) mainMode2(sa *isakmpSA, d Datagram, h wire.Header) {
-	all, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
-	if err != nil {
+	p, ok := readClear(d, h)
+	if !ok {
 		e.drop(d, DropMalformed)
 		return
 	}
-	p := payloads(all)
-	body, ok := p.only(wire.PayloadSA)
+	body, haveAnswer := p.only(wire.PayloadSA)
 	answer, err := wire.ParseSA(body)
-	if !ok || err != nil || len(answer.Proposals) != 1 || len(answer.Proposals[0].Transforms) != 1 {
+	if !haveAnswer || err != nil || len(answer.Proposals) != 1 || len(answer.Proposals[0].Transforms) != 1 {
 		e.drop(d, DropMalformed)
 		return
 	}
@@ -170,9 +164,7 @@ func (e *Engine) mainMode2(sa *isakmpSA, d Datagram, h wire.Header) {
 	hs.private, hs.initiatorNonce = private, nonce
 	sa.cache.take(d.Payload)
 	e.working(sa, awaitPublic)
-	e.act(pendingAction{kind: pendingMainModeDH, sa: sa}, func(id ActionID) Action {
-		return ComputeDH{ID: id, Group: sa.proposal.Group, Private: private}
-	})
+	e.computeDH(pendingAction{kind: pendingMainModeDH, sa: sa}, private, nil)
 }
 
 // sendMessage3 sends our public value.
@@ -190,16 +182,9 @@ func (e *Engine) sendMessage3(sa *isakmpSA) {
 
 // mainMode4 takes the peer's public value, and asks for the secret.
 func (e *Engine) mainMode4(sa *isakmpSA, d Datagram, h wire.Header) {
-	all, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
-	if err != nil {
-		e.drop(d, DropMalformed)
-		return
-	}
-	p := payloads(all)
-	ke, haveKE := p.only(wire.PayloadKE)
-	nonceBody, haveNonce := p.only(wire.PayloadNonce)
-	nonce, err := wire.ParseNonce(nonceBody)
-	if !haveKE || !haveNonce || err != nil || len(ke) != sa.proposal.Group.PublicLen() {
+	p, readable := readClear(d, h)
+	ke, nonce, ok := p.keyExchange()
+	if !readable || !ok || len(ke) != sa.proposal.Group.PublicLen() {
 		e.drop(d, DropMalformed)
 		return
 	}
@@ -214,9 +199,7 @@ func (e *Engine) mainMode4(sa *isakmpSA, d Datagram, h wire.Header) {
 	}
 	sa.cache.take(d.Payload)
 	e.working(sa, awaitDH)
-	e.act(pendingAction{kind: pendingMainModeDH, sa: sa}, func(id ActionID) Action {
-		return ComputeDH{ID: id, Group: sa.proposal.Group, Private: hs.private, Peer: hs.responderKE}
-	})
+	e.computeDH(pendingAction{kind: pendingMainModeDH, sa: sa}, hs.private, hs.responderKE)
 }
 
 // prove begins message 5 with our evidence, now that the keys are there.

@@ -33,34 +33,77 @@ func (p payloads) all(kind wire.PayloadType) [][]byte {
 // has says whether there is a payload of a kind.
 func (p payloads) has(kind wire.PayloadType) bool { return len(p.all(kind)) > 0 }
 
-// opened is a decrypted message of an exchange after phase 1.
+// nonce returns the nonce, of which there has to be exactly one.
+func (p payloads) nonce() ([]byte, bool) {
+	body, ok := p.only(wire.PayloadNonce)
+	nonce, err := wire.ParseNonce(body)
+	return nonce, ok && err == nil
+}
+
+// keyExchange returns the public value and the nonce of a message of phase 1, which has to have one of each.
+func (p payloads) keyExchange() (ke, nonce []byte, ok bool) {
+	ke, haveKE := p.only(wire.PayloadKE)
+	nonce, haveNonce := p.nonce()
+	return ke, nonce, haveKE && haveNonce
+}
+
+// readClear returns the payloads of a message in the clear; false: they cannot be read.
+func readClear(d Datagram, h wire.Header) (payloads, bool) {
+	list, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
+	return list, err == nil
+}
+
+// opened is a decrypted message.
 type opened struct {
 	payloads
 
-	// hash is the body of the HASH payload, which is the first; rest are the octets of the payloads after it, which it covers.
-	hash, rest []byte
+	// octets are those of all payloads, without the padding.
+	octets []byte
 
 	// iv is that of the next message of the exchange.
 	iv []byte
 }
 
-// open decrypts a message of an exchange after phase 1. false: it is not made of payloads, the first of them a HASH.
-func (sa *isakmpSA) open(h wire.Header, message, iv []byte) (opened, bool) {
+// decrypt decrypts a message. false: it is not made of payloads.
+func (sa *isakmpSA) decrypt(h wire.Header, message, iv []byte) (opened, bool) {
 	body := message[wire.HeaderLen:]
-	if len(body) == 0 || h.NextPayload != wire.PayloadHash {
+	if len(body) == 0 {
 		return opened{}, false
 	}
 	plain, next, err := sa.cbc.Decrypt(iv, body)
 	if err != nil {
 		return opened{}, false
 	}
-	all, n, err := wire.ParseChain(h.NextPayload, plain)
-	if err != nil {
-		return opened{}, false
+	list, n, err := wire.ParseChain(h.NextPayload, plain)
+	return opened{payloads: list, octets: plain[:n], iv: next}, err == nil
+}
+
+// hashed is a decrypted message of an exchange after phase 1.
+type hashed struct {
+	opened
+
+	// hash is the body of the HASH payload, which is the first; rest are the octets of the payloads after it, which it covers.
+	hash, rest []byte
+}
+
+// open decrypts a message of an exchange after phase 1. false: it is not made of payloads, the first of them a HASH.
+func (sa *isakmpSA) open(h wire.Header, message, iv []byte) (hashed, bool) {
+	if h.NextPayload != wire.PayloadHash {
+		return hashed{}, false
 	}
-	hash := all[0].Body
+	m, ok := sa.decrypt(h, message, iv)
+	if !ok {
+		return hashed{}, false
+	}
+	hash := m.payloads[0].Body
 	// The generic header of a payload has 4 octets.
-	return opened{payloads: all, hash: hash, rest: plain[4+len(hash) : n], iv: next}, true
+	return hashed{opened: m, hash: hash, rest: m.octets[4+len(hash):]}, true
+}
+
+// openFirst decrypts the first message of an exchange after phase 1, and checks its HASH(1). false: it does not come from the peer.
+func (sa *isakmpSA) openFirst(h wire.Header, message []byte) (hashed, bool) {
+	m, ok := sa.open(h, message, sa.iv2(h.MessageID))
+	return m, ok && equalHash(m.hash, keymat.Hash1(sa.proposal.Hash, sa.keys.SKEYIDa, h.MessageID, m.rest))
 }
 
 // seal returns an encrypted message: a HASH payload computed by hash over the other payloads, which follow it.

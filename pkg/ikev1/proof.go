@@ -38,36 +38,28 @@ type proof struct {
 
 // openProof decrypts a message that has to authenticate its sender. false: it cannot be read, as is usual if the keys differ.
 func (sa *isakmpSA) openProof(d Datagram, h wire.Header) (*proof, bool) {
-	body := d.Payload[wire.HeaderLen:]
-	if len(body) == 0 {
+	m, ok := sa.decrypt(h, d.Payload, sa.iv)
+	if !ok {
 		return nil, false
 	}
-	plain, next, err := sa.cbc.Decrypt(sa.iv, body)
-	if err != nil {
-		return nil, false
-	}
-	all, _, err := wire.ParseChain(h.NextPayload, plain)
-	if err != nil {
-		return nil, false
-	}
-	list := payloads(all)
 	kind := wire.PayloadHash
 	if sa.method != pki.PSK {
 		kind = wire.PayloadSignature
 	}
-	identity, haveID := list.only(wire.PayloadID)
-	evidence, haveEvidence := list.only(kind)
-	certificates, ok := readCertificates(list)
+	identity, haveID := m.only(wire.PayloadID)
+	evidence, haveEvidence := m.only(kind)
+	certificates, ok := readCertificates(m.payloads)
 	if !haveID || len(identity) > maxIdentity || !haveEvidence || !ok {
 		return nil, false
 	}
 	p := &proof{
 		from: Datagram{Local: d.Local, Remote: d.Remote, Encapsulated: d.Encapsulated}, request: sha256.Sum256(d.Payload),
-		identity: identity, evidence: evidence, certificates: certificates, initialContact: hasInitialContact(list), iv: next,
+		identity: identity, evidence: evidence, certificates: certificates, initialContact: hasInitialContact(m.payloads), iv: m.iv,
 	}
-	notifications, _ := readNotifications(list)
+	notifications, _ := readNotifications(m.payloads)
 	p.lifetime = noticedLifetime(notifications, wire.ProtocolISAKMP, sa.name.spi())
 	// With a pre-shared key the identity is informative: even one that cannot be read belongs to somebody who knows the key.
+	var err error
 	if p.id, err = wire.ParseID(identity); err != nil {
 		p.id = wire.ID{Data: identity}
 	}

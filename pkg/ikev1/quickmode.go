@@ -90,6 +90,30 @@ func (e *Engine) handleQuick(d Datagram, h wire.Header) {
 	}
 }
 
+// beginExchange takes note of a Quick Mode that begins.
+func (e *Engine) beginExchange(q *quickMode) {
+	q.timer.owner = q
+	q.sa.quick[q.id] = q
+	e.timers.set(&q.timer, q.deadline)
+}
+
+// pfsKey draws our secret for PFS, nil if there is no group for it.
+func (e *Engine) pfsKey(g dh.Group) (*dh.PrivateKey, error) {
+	if g == 0 {
+		return nil, nil
+	}
+	return dh.GenerateKey(g, e.rand)
+}
+
+// keyChild asks for the secret of PFS once both public values are there, and goes on at once where there is no PFS.
+func (e *Engine) keyChild(q *quickMode) {
+	if q.private == nil {
+		e.installInbound(q, nil)
+		return
+	}
+	e.computeDH(pendingAction{kind: pendingQuickModeDH, quick: q}, q.private, q.peer)
+}
+
 // quickModeComputed takes the result of the Diffie-Hellman for PFS.
 func (e *Engine) quickModeComputed(q *quickMode, r DHResult) {
 	waiting := q.initiator && q.peer == nil // only the public value was computed

@@ -90,11 +90,9 @@ func (e *Engine) beginQuickMode(sa *isakmpSA, terms quickTerms, replaces *child)
 	if err != nil {
 		return
 	}
-	var private *dh.PrivateKey
-	if terms.group != 0 {
-		if private, err = dh.GenerateKey(terms.group, e.rand); err != nil {
-			return
-		}
+	private, err := e.pfsKey(terms.group)
+	if err != nil {
+		return
 	}
 	ch, err := e.newChild(sa)
 	if err != nil {
@@ -105,16 +103,12 @@ func (e *Engine) beginQuickMode(sa *isakmpSA, terms quickTerms, replaces *child)
 		sa: sa, child: ch, id: id, state: quickWorking, initiator: true, replaces: replaces, private: private,
 		deadline: e.now.Add(e.cfg.HalfOpenTimeout), pause: callPause, ni: ni, ids: terms.selectors,
 	}
-	q.timer.owner = q
-	sa.quick[id] = q
-	e.timers.set(&q.timer, q.deadline)
+	e.beginExchange(q)
 	if private == nil {
 		e.sendQuick1(q)
 		return
 	}
-	e.act(pendingAction{kind: pendingQuickModeDH, quick: q}, func(id ActionID) Action {
-		return ComputeDH{ID: id, Group: terms.group, Private: private}
-	})
+	e.computeDH(pendingAction{kind: pendingQuickModeDH, quick: q}, private, nil)
 }
 
 // sendQuick1 makes the offer.
@@ -149,10 +143,9 @@ func (e *Engine) quickMode2(q *quickMode, d Datagram, h wire.Header) {
 	e.suspects.quick = q
 	e.heard(sa, d)
 	body, haveAnswer := m.only(wire.PayloadSA)
-	nonceBody, haveNonce := m.only(wire.PayloadNonce)
-	nonce, nonceErr := wire.ParseNonce(nonceBody)
+	nonce, haveNonce := m.nonce()
 	answer, err := wire.ParseSA(body)
-	if !haveAnswer || !haveNonce || nonceErr != nil || err != nil || len(answer.Proposals) != 1 || len(answer.Proposals[0].Transforms) != 1 {
+	if !haveAnswer || !haveNonce || err != nil || len(answer.Proposals) != 1 || len(answer.Proposals[0].Transforms) != 1 {
 		e.drop(d, DropMalformed)
 		e.quickRefused(q, "Quick Mode message 2 is malformed")
 		return
@@ -181,13 +174,7 @@ func (e *Engine) quickMode2(q *quickMode, d Datagram, h wire.Header) {
 	q.cache.take(d.Payload)
 	q.state = quickWorking
 	e.timers.set(&q.timer, q.deadline)
-	if q.private == nil {
-		e.installInbound(q, nil)
-		return
-	}
-	e.act(pendingAction{kind: pendingQuickModeDH, quick: q}, func(id ActionID) Action {
-		return ComputeDH{ID: id, Group: ch.terms.group, Private: q.private, Peer: q.peer}
-	})
+	e.keyChild(q)
 }
 
 // repeats says whether an answer names our identities octet for octet, or none, as some do when they mean the addresses. Where there is a

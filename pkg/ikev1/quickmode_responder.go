@@ -12,8 +12,8 @@ import (
 
 // quickMode1 takes an offer.
 func (e *Engine) quickMode1(sa *isakmpSA, d Datagram, h wire.Header) {
-	m, ok := sa.open(h, d.Payload, sa.iv2(h.MessageID))
-	if !ok || !equalHash(m.hash, keymat.Hash1(sa.proposal.Hash, sa.keys.SKEYIDa, h.MessageID, m.rest)) {
+	m, ok := sa.openFirst(h, d.Payload)
+	if !ok {
 		e.drop(d, DropHash)
 		return
 	}
@@ -21,10 +21,9 @@ func (e *Engine) quickMode1(sa *isakmpSA, d Datagram, h wire.Header) {
 	e.heard(sa, d)
 
 	offerBody, haveOffer := m.only(wire.PayloadSA)
-	nonceBody, haveNonce := m.only(wire.PayloadNonce)
-	nonce, nonceErr := wire.ParseNonce(nonceBody)
+	nonce, haveNonce := m.nonce()
 	kes := m.all(wire.PayloadKE)
-	if !haveOffer || !haveNonce || nonceErr != nil || len(kes) > 1 {
+	if !haveOffer || !haveNonce || len(kes) > 1 {
 		e.drop(d, DropMalformed)
 		return
 	}
@@ -52,12 +51,10 @@ func (e *Engine) quickMode1(sa *isakmpSA, d Datagram, h wire.Header) {
 		e.drop(d, DropInternal)
 		return
 	}
-	var private *dh.PrivateKey
-	if choice.group != 0 {
-		if private, err = dh.GenerateKey(dh.Group(choice.group), e.rand); err != nil {
-			e.drop(d, DropInternal)
-			return
-		}
+	private, err := e.pfsKey(dh.Group(choice.group))
+	if err != nil {
+		e.drop(d, DropInternal)
+		return
 	}
 	ch, err := e.newChild(sa)
 	if err != nil {
@@ -77,17 +74,9 @@ func (e *Engine) quickMode1(sa *isakmpSA, d Datagram, h wire.Header) {
 		// The answer is kept until message 2: it must not refer to the datagram.
 		answer: cloneSA(answerSA(offer, choice.from, binary.BigEndian.AppendUint32(nil, ch.spiIn), choice.transform)),
 	}
-	q.timer.owner = q
 	q.cache.take(d.Payload)
-	sa.quick[q.id] = q
-	e.timers.set(&q.timer, q.deadline)
-	if private == nil {
-		e.installInbound(q, nil)
-		return
-	}
-	e.act(pendingAction{kind: pendingQuickModeDH, quick: q}, func(id ActionID) Action {
-		return ComputeDH{ID: id, Group: private.Group(), Private: private, Peer: q.peer}
-	})
+	e.beginExchange(q)
+	e.keyChild(q)
 }
 
 // sendQuick2 says what was chosen.

@@ -40,18 +40,17 @@ func (e *Engine) initialOffer(d Datagram, h wire.Header) (p payloads, offer []by
 		e.drop(d, DropMalformed)
 		return nil, nil, nil, false
 	}
-	all, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
-	if err != nil {
+	if p, ok = readClear(d, h); !ok {
 		e.drop(d, DropMalformed)
 		return nil, nil, nil, false
 	}
-	p = all
 	offer, ok = p.only(wire.PayloadSA)
 	if !ok || p[0].Kind != wire.PayloadSA || len(offer) > maxOffer {
 		e.drop(d, DropMalformed)
 		return nil, nil, nil, false
 	}
-	if parsed, err = wire.ParseSA(offer); err != nil {
+	parsed, err := wire.ParseSA(offer)
+	if err != nil {
 		e.drop(d, DropMalformed)
 		return nil, nil, nil, false
 	}
@@ -117,16 +116,9 @@ func (e *Engine) mainMode3(sa *isakmpSA, d Datagram, h wire.Header) {
 		e.drop(d, DropUnknownSA)
 		return
 	}
-	all, _, err := wire.ParseChain(h.NextPayload, d.Payload[wire.HeaderLen:])
-	if err != nil {
-		e.drop(d, DropMalformed)
-		return
-	}
-	p := payloads(all)
-	ke, haveKE := p.only(wire.PayloadKE)
-	nonceBody, haveNonce := p.only(wire.PayloadNonce)
-	nonce, err := wire.ParseNonce(nonceBody)
-	if !haveKE || !haveNonce || err != nil || len(ke) != sa.proposal.Group.PublicLen() {
+	p, readable := readClear(d, h)
+	ke, nonce, ok := p.keyExchange()
+	if !readable || !ok || len(ke) != sa.proposal.Group.PublicLen() {
 		e.drop(d, DropMalformed)
 		return
 	}
@@ -146,9 +138,7 @@ func (e *Engine) mainMode3(sa *isakmpSA, d Datagram, h wire.Header) {
 	sa.state = awaitDH
 	e.halfOpen.prove(sa)
 	sa.cache.take(d.Payload)
-	e.act(pendingAction{kind: pendingMainModeDH, sa: sa}, func(id ActionID) Action {
-		return ComputeDH{ID: id, Group: sa.proposal.Group, Private: private, Peer: hs.initiatorKE}
-	})
+	e.computeDH(pendingAction{kind: pendingMainModeDH, sa: sa}, private, hs.initiatorKE)
 }
 
 // sendMessage4 answers message 3, now that the keys are there.

@@ -96,13 +96,9 @@ type proved struct {
 
 // newSA makes the SA that answers a message 1. It draws a cookie that is not zero and not in use.
 func (e *Engine) newSA(d Datagram, initiator wire.Cookie) (*isakmpSA, error) {
-	name := cookies{i: initiator}
-	for name.r == (wire.Cookie{}) || e.sas[name] != nil {
-		b, err := e.random(len(name.r))
-		if err != nil {
-			return nil, err
-		}
-		name.r = wire.Cookie(b)
+	name, err := e.newName(func(ours wire.Cookie) cookies { return cookies{initiator, ours} })
+	if err != nil {
+		return nil, err
 	}
 	e.lastSA++
 	sa := &isakmpSA{
@@ -117,6 +113,20 @@ func (e *Engine) newSA(d Datagram, initiator wire.Cookie) (*isakmpSA, error) {
 	e.halfOpen.add(sa)
 	e.timers.set(&sa.timer, e.now.Add(e.cfg.HalfOpenTimeout))
 	return sa, nil
+}
+
+// newName draws a cookie that is not zero and, in the name that complete makes of it, not in use.
+func (e *Engine) newName(complete func(ours wire.Cookie) cookies) (cookies, error) {
+	for {
+		b, err := e.random(len(wire.Cookie{}))
+		if err != nil {
+			return cookies{}, err
+		}
+		ours := wire.Cookie(b)
+		if name := complete(ours); ours != (wire.Cookie{}) && e.sas[name] == nil {
+			return name, nil
+		}
+	}
 }
 
 // find returns the SA of a message, nil if there is none between these two addresses. Ports may differ: a client floats, and

@@ -3,7 +3,6 @@ package ikev1
 import (
 	"time"
 
-	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
@@ -16,8 +15,7 @@ func (e *Engine) refuseExchange(d Datagram, h wire.Header, reason DropReason, na
 		e.drop(d, reason)
 		return
 	}
-	m, ok := sa.open(h, d.Payload, sa.iv2(h.MessageID))
-	if !ok || !equalHash(m.hash, keymat.HashInfo(sa.proposal.Hash, sa.keys.SKEYIDa, h.MessageID, m.rest)) {
+	if _, ok := sa.openFirst(h, d.Payload); !ok {
 		e.drop(d, DropHash)
 		return
 	}
