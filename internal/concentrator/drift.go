@@ -43,7 +43,7 @@ func (c *Concentrator) wanted() wanted {
 		}
 		w.objects[missing(control.DriftTunnel, fmt.Sprint(cl.port))] = xfrm.ID{}
 		for _, s := range cl.sessions {
-			if s.socket == nil || s.dropped {
+			if !s.open || s.dropped {
 				continue
 			}
 			w.objects[missing(control.DriftSession, sessionName(uint32(cl.port), uint32(s.id)))] = xfrm.ID{}

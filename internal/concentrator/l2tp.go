@@ -11,7 +11,6 @@ import (
 
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
-	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
 )
 
 const (
@@ -96,13 +95,11 @@ func (c *Concentrator) onClient(port uint16, done func(error), prepare func(*cli
 }
 
 func (c *Concentrator) createTunnel(socket ClientSocket, a l2tp.CreateTunnel) error {
-	var fd int
-	err := retry(unix.EADDRINUSE, func() (err error) { fd, err = socket.Connect(a.Remote); return err })
+	err := retry(unix.EADDRINUSE, func() error { return socket.Connect(a.Remote) })
 	if err != nil {
 		return fmt.Errorf("connect tunnel %d to %v: %w", a.Tunnel, a.Remote, err)
 	}
-	tunnel := l2tpnl.Tunnel{ID: uint32(a.Tunnel), PeerID: uint32(a.PeerTunnel), FD: fd}
-	err = retry(os.ErrExist, func() error { return c.Tunnels.CreateTunnel(tunnel) })
+	err = retry(os.ErrExist, func() error { return c.Tunnels.CreateTunnel(a.Tunnel, a.PeerTunnel) })
 	if err != nil {
 		socket.Disconnect()
 		return fmt.Errorf("create tunnel %d in the kernel: %w", a.Tunnel, err)

@@ -25,8 +25,8 @@ type kernelTunnel struct {
 
 type kernelSession struct {
 	l2tpnl.Session
-	file   *os.File // the daemon's PPPoL2TP socket
-	holder *process // who got it from the daemon
+	open   bool     // the socket that is held for the daemon
+	holder *process // who got a copy
 }
 
 // kernelSocket is the pair of sockets of a slot.
@@ -77,23 +77,23 @@ func (s *kernelSocket) Send(remote netip.AddrPort, payload []byte) error {
 }
 
 // Connect implements ClientSocket.
-func (s *kernelSocket) Connect(remote netip.AddrPort) (fd int, err error) {
+func (s *kernelSocket) Connect(remote netip.AddrPort) error {
 	if err := s.m.work("connect"); err != nil {
-		return -1, err
+		return err
 	}
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	sa := s.m.outbound(s.port)
 	switch {
 	case s.closed:
-		return -1, net.ErrClosed
+		return net.ErrClosed
 	case sa == nil || sa.Dst != remote.Addr():
-		return -1, udp.ErrNoSA
+		return udp.ErrNoSA
 	}
 	s.disconnect()
 	s.m.lastFD++
 	s.fd = s.m.lastFD
-	return s.fd, nil
+	return nil
 }
 
 // Disconnect implements ClientSocket.
@@ -129,7 +129,8 @@ func (s *kernelSocket) Close() error {
 	return nil
 }
 
-func (m machineTunnels) CreateTunnel(t l2tpnl.Tunnel) error {
+func (m machineTunnels) CreateTunnel(id, peerID uint16) error {
+	t := l2tpnl.Tunnel{ID: uint32(id), PeerID: uint32(peerID)}
 	if err := m.work("create tunnel"); err != nil {
 		return err
 	}
@@ -141,9 +142,12 @@ func (m machineTunnels) CreateTunnel(t l2tpnl.Tunnel) error {
 		}
 		return fmt.Errorf("create tunnel %d: %w", t.ID, os.ErrExist)
 	}
-	if s := m.sockets[uint16(t.ID)]; s == nil || s.fd == 0 || s.fd != t.FD || t.PeerID == 0 {
-		m.t.Errorf("tunnel %d is created on a socket that is not its slot's: %+v, %+v", t.ID, t, s)
+	s := m.sockets[id]
+	if s == nil || s.fd == 0 || peerID == 0 {
+		m.t.Errorf("tunnel %d is created on a socket that is not connected: %+v, %+v", t.ID, t, s)
+		return os.ErrNotExist
 	}
+	t.FD = s.fd
 	m.tunnels[t.ID] = &kernelTunnel{Tunnel: t}
 	return nil
 }
@@ -221,39 +225,48 @@ func (m *machine) endTunnel(id uint32) {
 	})
 }
 
-func (m machineTunnels) OpenSession(tunnel, session, peerTunnel, peerSession uint16) (*os.File, error) {
+func (m machineTunnels) OpenSession(tunnel, session, peerTunnel, peerSession uint16) error {
 	if err := m.work("open session"); err != nil {
-		return nil, err
+		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reap()
 	t := m.tunnels[uint32(tunnel)]
 	if t == nil || t.deleting || t.PeerID != uint32(peerTunnel) {
-		return nil, fmt.Errorf("open session %d/%d: %w", tunnel, session, os.ErrNotExist)
+		return fmt.Errorf("open session %d/%d: %w", tunnel, session, os.ErrNotExist)
 	}
 	id := [2]uint32{uint32(tunnel), uint32(session)}
 	if m.sessions[id] != nil {
 		m.t.Errorf("session %v is opened twice", id)
-		return nil, os.ErrExist
+		return os.ErrExist
 	}
-	file, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, err
-	}
-	s := &kernelSession{file: file, Session: l2tpnl.Session{TunnelID: id[0], ID: id[1], PeerTunnelID: uint32(peerTunnel), PeerID: uint32(peerSession)}}
+	s := &kernelSession{open: true, Session: l2tpnl.Session{TunnelID: id[0], ID: id[1], PeerTunnelID: uint32(peerTunnel), PeerID: uint32(peerSession)}}
 	s.Stats.RxBytes, s.Stats.TxBytes = 1000, 2000
 	m.sessions[id] = s
-	return file, nil
+	return nil
+}
+
+func (m machineTunnels) CloseSession(tunnel, session uint16) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.sessions[[2]uint32{uint32(tunnel), uint32(session)}]
+	if s == nil {
+		return nil // somebody has taken it away; the socket is closed all the same
+	}
+	if !s.open {
+		m.t.Errorf("session %d/%d is closed twice", tunnel, session)
+	}
+	s.open = false
+	return nil
 }
 
 // reap removes the sessions whose last socket is closed. The caller holds mu.
 func (m *machine) reap() {
 	for id, s := range m.sessions {
-		if _, err := s.file.Stat(); err == nil || s.holder != nil && !s.holder.over {
-			continue
+		if !s.open && (s.holder == nil || s.holder.over) {
+			delete(m.sessions, id)
 		}
-		delete(m.sessions, id)
 	}
 }
 

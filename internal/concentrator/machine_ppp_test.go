@@ -56,8 +56,8 @@ func (m machinePPP) Start(s pppd.Session) (PPPProcess, error) {
 	switch {
 	case session == nil:
 		p.ending <- pppd.ExitHangup // the link is gone
-	case session.file != s.Socket:
-		m.t.Errorf("pppd of %s gets the socket of another session", s.Interface)
+	case !session.open:
+		m.t.Errorf("pppd of %s is started on a session that was closed", s.Interface)
 	default:
 		session.holder = p
 	}

@@ -2,7 +2,6 @@ package concentrator
 
 import (
 	"net/netip"
-	"os"
 
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
 	"github.com/l2tpctl/l2tpctl/internal/udp"
@@ -27,11 +26,14 @@ type Egress interface {
 	Encrypts(local, remote netip.Addr, reqid uint32) error
 }
 
-// Tunnels creates L2TP tunnels and PPP sessions in the kernel.
+// Tunnels creates L2TP tunnels and PPP sessions in the kernel, and holds their sockets.
 type Tunnels interface {
-	CreateTunnel(l2tpnl.Tunnel) error
+	// CreateTunnel makes a tunnel of the connected socket of the slot with this number.
+	CreateTunnel(id, peerID uint16) error
 	DeleteTunnel(id uint32) error
-	OpenSession(tunnel, session, peerTunnel, peerSession uint16) (*os.File, error)
+	// OpenSession makes a session with a PPPoL2TP socket, which is for a PPP endpoint; it lives until CloseSession and the end of that.
+	OpenSession(tunnel, session, peerTunnel, peerSession uint16) error
+	CloseSession(tunnel, session uint16) error
 	Tunnel(id uint32) (l2tpnl.Tunnel, error)
 	Tunnels() ([]l2tpnl.Tunnel, error)
 	Session(tunnel, id uint32) (l2tpnl.Session, error)
@@ -47,7 +49,7 @@ type Sockets interface {
 // connected to the peer while there is a tunnel.
 type ClientSocket interface {
 	Send(remote netip.AddrPort, payload []byte) error
-	Connect(remote netip.AddrPort) (fd int, err error)
+	Connect(remote netip.AddrPort) error
 	Disconnect() error
 	Close() error
 }
@@ -58,7 +60,7 @@ type IKE interface {
 	Dropped() uint64 // datagrams that were no IKE
 }
 
-// PPP starts a PPP endpoint on a session's socket, which stays the caller's.
+// PPP starts a PPP endpoint on the socket of an open session; that of the argument is not used.
 type PPP interface {
 	Start(pppd.Session) (PPPProcess, error)
 	Processes() int

@@ -38,7 +38,7 @@ func (c *Concentrator) startPPP(e l2tp.SessionUp) {
 	var process PPPProcess
 	c.enqueue(&cl.ops,
 		func() func() error {
-			if s.socket == nil || s.down != nil {
+			if !s.open || s.down != nil {
 				return func() error { return errSessionOver }
 			}
 			if err := c.AAA.Open(aaa.Session{NASID: s.nas, PeerAddr: cl.remote.Addr()}); err != nil {
@@ -86,7 +86,6 @@ func (c *Concentrator) link(s *session) pppd.Session {
 	return pppd.Session{
 		Name:         s.nas,
 		Interface:    s.iface,
-		Socket:       s.socket,
 		TunnelID:     uint16(s.client.port),
 		SessionID:    s.id,
 		LocalIP:      opt.LocalIP,

@@ -137,7 +137,7 @@ func (c *Concentrator) checkSession(s *session) {
 	c.enqueue(&s.client.ops,
 		func() func() error {
 			s.check = false
-			if s.socket == nil || s.dropped {
+			if !s.open || s.dropped {
 				return func() error { return nil }
 			}
 			return func() error {

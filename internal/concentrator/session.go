@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -36,7 +35,7 @@ type session struct {
 	unlinked bool      // its interface is gone
 	check    bool      // a look whether the kernel still has it waits in the client's ops
 
-	socket  *os.File          // PPPoL2TP socket: keeps the kernel's session, and with it its counters, until we let go
+	open    bool              // the kernel has the session, and with it its counters, until we let go
 	process PPPProcess        // nil before its start and after its end
 	dropped bool              // the kernel's part is gone or going
 	absent  bool              // the kernel's part is gone, or could not be made
@@ -67,10 +66,9 @@ func (c *Concentrator) createSession(now time.Time, a l2tp.CreateSession, done f
 		s.iface = fmt.Sprintf("%s%d-%d", c.opt.PPP.InterfacePrefix, cl.port, s.n)
 		cl.sessions[s.id] = s
 	}
-	var socket *os.File
 	c.onClient(a.Tunnel,
 		func(err error) {
-			s.socket, s.absent = socket, err != nil
+			s.open, s.absent = err == nil, err != nil
 			done(err)
 			c.finishSession(s)
 		},
@@ -78,10 +76,7 @@ func (c *Concentrator) createSession(now time.Time, a l2tp.CreateSession, done f
 			if cl.ending != "" {
 				return func() error { return errEnding }
 			}
-			return func() (err error) {
-				socket, err = c.Tunnels.OpenSession(a.Tunnel, a.Session, a.PeerTunnel, a.PeerSession)
-				return err
-			}
+			return func() error { return c.Tunnels.OpenSession(a.Tunnel, a.Session, a.PeerTunnel, a.PeerSession) }
 		})
 }
 
@@ -113,18 +108,18 @@ func (c *Concentrator) dropSession(s *session, last *l2tpnl.Stats) func() error 
 		return func() error { return nil }
 	}
 	s.dropped = true
-	process, socket := s.process, s.socket
-	s.socket = nil
+	process, open, tunnel := s.process, s.open, uint16(s.client.port)
+	s.open = false
 	return func() error {
-		if got, err := c.Tunnels.Session(uint32(s.client.port), uint32(s.id)); err == nil {
+		if got, err := c.Tunnels.Session(uint32(tunnel), uint32(s.id)); err == nil {
 			*last = got.Stats
 		}
 		var err error
 		if process != nil {
 			err = process.Kill()
 		}
-		if socket != nil {
-			err = errors.Join(err, socket.Close())
+		if open {
+			err = errors.Join(err, c.Tunnels.CloseSession(tunnel, s.id))
 		}
 		return err
 	}

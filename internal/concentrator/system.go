@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
 	"github.com/l2tpctl/l2tpctl/internal/egress"
@@ -35,7 +34,7 @@ type system struct {
 	routes   *egress.Watcher
 	l2tp     *l2tpnl.Monitor
 	links    *links
-	tunnels  kernelTunnels
+	tunnels  *kernelTunnels
 	aaa      *aaa.Server
 	launcher *pppd.Launcher
 	steering guardedTable
@@ -105,7 +104,7 @@ func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *
 	if err != nil {
 		return nil, fmt.Errorf("open the kernel's L2TP: %w", err)
 	}
-	sys.tunnels = kernelTunnels{conn}
+	sys.tunnels = newKernelTunnels(conn)
 	sys.onClose(conn.Close)
 	if err = sweep(ctx, s, sys, log); err != nil {
 		return nil, err
@@ -271,57 +270,6 @@ type kernelSAs struct {
 
 // List implements SAs.
 func (k kernelSAs) List() ([]xfrm.State, error) { return k.list.List() }
-
-// kernelTunnels adds the PPPoL2TP socket to the netlink connection.
-type kernelTunnels struct{ *l2tpnl.Conn }
-
-func (kernelTunnels) OpenSession(tunnel, session, peerTunnel, peerSession uint16) (*os.File, error) {
-	return l2tpnl.OpenSession(tunnel, session, peerTunnel, peerSession)
-}
-
-// clientSockets opens client sockets that the poller reads.
-type clientSockets struct{ poller *udp.Poller }
-
-func (s clientSockets) OpenClient(local netip.Addr, port uint16, mark uint32) (ClientSocket, error) {
-	return s.poller.OpenClient(local, port, mark)
-}
-
-// peerWait is how long a client may take from ICCN to its first PPP frame before pppd begins: what pppd sends to a client
-// that is not ready is lost for a second.
-const peerWait = time.Second
-
-// pppLauncher starts pppd when the client is ready for it, on a copy of the session's socket.
-type pppLauncher struct{ *pppd.Launcher }
-
-func (l pppLauncher) Start(s pppd.Session) (PPPProcess, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), peerWait)
-	defer cancel()
-	if err := pppd.AwaitPeer(ctx, s.Socket); err != nil {
-		return nil, err
-	}
-	socket, err := dup(s.Socket)
-	if err != nil {
-		return nil, err
-	}
-	s.Socket = socket
-	return l.Launcher.Start(s)
-}
-
-// dup returns a second descriptor of f.
-func dup(f *os.File) (*os.File, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var fd int
-	var dupErr error
-	if err := raw.Control(func(old uintptr) { fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); err != nil || dupErr != nil {
-		return nil, fmt.Errorf("copy the session's socket: %w", errors.Join(err, dupErr))
-	}
-	return os.NewFile(uintptr(fd), f.Name()), nil
-}
-
-func (l pppLauncher) Processes() int { return len(l.Launcher.Processes()) }
 
 // users narrows *aaa.Server to AAA.
 type users struct{ *aaa.Server }
