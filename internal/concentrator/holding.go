@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -21,23 +20,39 @@ type kernelTunnels struct {
 	*l2tpnl.Conn
 
 	mu       sync.Mutex
-	sockets  map[uint16]int // descriptors of connected sockets, by slot
+	clients  map[uint16]*udp.Client // by slot
 	sessions map[[2]uint16]*os.File
 }
 
 func newKernelTunnels(conn *l2tpnl.Conn) *kernelTunnels {
-	return &kernelTunnels{Conn: conn, sockets: make(map[uint16]int), sessions: make(map[[2]uint16]*os.File)}
+	return &kernelTunnels{Conn: conn, clients: make(map[uint16]*udp.Client), sessions: make(map[[2]uint16]*os.File)}
+}
+
+func (k *kernelTunnels) add(c *udp.Client) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.clients[c.Local().Port()] = c
+}
+
+func (k *kernelTunnels) remove(c *udp.Client) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if port := c.Local().Port(); k.clients[port] == c {
+		delete(k.clients, port)
+	}
 }
 
 // CreateTunnel implements Tunnels.
 func (k *kernelTunnels) CreateTunnel(id, peerID uint16) error {
 	k.mu.Lock()
-	fd, ok := k.sockets[id]
+	client := k.clients[id]
 	k.mu.Unlock()
-	if !ok {
-		return fmt.Errorf("create tunnel %d: its socket is not connected", id)
+	if client == nil {
+		return fmt.Errorf("create tunnel %d: its slot has no sockets", id)
 	}
-	return k.Conn.CreateTunnel(l2tpnl.Tunnel{ID: uint32(id), PeerID: uint32(peerID), FD: fd})
+	return client.WithTunnel(func(fd int) error {
+		return k.Conn.CreateTunnel(l2tpnl.Tunnel{ID: uint32(id), PeerID: uint32(peerID), FD: fd})
+	})
 }
 
 // OpenSession implements Tunnels.
@@ -71,44 +86,6 @@ func (k *kernelTunnels) socket(tunnel, session uint16) (*os.File, error) {
 		return dup(f)
 	}
 	return nil, fmt.Errorf("session %d/%d: %w", tunnel, session, os.ErrNotExist)
-}
-
-// clientSockets opens client sockets that the poller reads.
-type clientSockets struct {
-	poller  *udp.Poller
-	tunnels *kernelTunnels
-}
-
-func (s clientSockets) OpenClient(local netip.Addr, port uint16, mark uint32) (ClientSocket, error) {
-	c, err := s.poller.OpenClient(local, port, mark)
-	if err != nil {
-		return nil, err
-	}
-	return connectable{c, s.tunnels}, nil
-}
-
-// connectable keeps the descriptor of a connected socket for the tunnel.
-type connectable struct {
-	*udp.Client
-	tunnels *kernelTunnels
-}
-
-func (c connectable) Connect(remote netip.AddrPort) error {
-	fd, err := c.Client.Connect(remote)
-	if err != nil {
-		return err
-	}
-	c.tunnels.mu.Lock()
-	defer c.tunnels.mu.Unlock()
-	c.tunnels.sockets[c.Local().Port()] = fd
-	return nil
-}
-
-func (c connectable) Disconnect() error {
-	c.tunnels.mu.Lock()
-	delete(c.tunnels.sockets, c.Local().Port())
-	c.tunnels.mu.Unlock()
-	return c.Client.Disconnect()
 }
 
 // peerWait is how long a client may take from ICCN to its first PPP frame before pppd begins: what pppd sends to a client

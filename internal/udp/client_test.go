@@ -39,7 +39,7 @@ func startPoller(t *testing.T) (*Poller, <-chan received) {
 	return p, got
 }
 
-// openTestClient opens a slot on a port that is free now.
+// openTestClient opens the sockets of a slot on a port that is free now.
 func openTestClient(t *testing.T, addr netip.Addr) *Client {
 	t.Helper()
 	free := peer(t, addr)
@@ -56,7 +56,7 @@ func openTestClient(t *testing.T, addr netip.Addr) *Client {
 // control is an L2TP control message, as far as the sockets look.
 func control(text string) []byte { return append([]byte{0xc8, 0x02}, text...) }
 
-func tell(t *testing.T, from *net.UDPConn, c *Client, b []byte) {
+func tell(t *testing.T, from *net.UDPConn, c interface{ Local() netip.AddrPort }, b []byte) {
 	t.Helper()
 	if _, err := from.WriteToUDPAddrPort(b, c.Local()); err != nil {
 		t.Fatal(err)
@@ -69,8 +69,8 @@ func TestClientExchange(t *testing.T) {
 	for name, addr := range map[string]netip.Addr{"v4": loopback4, "v6": loopback6} {
 		t.Run(name, func(t *testing.T) {
 			p, got := startPoller(t)
-			c := openTestClient(t, addr)
-			if err := p.Add(c); err != nil {
+			c := openTestSlot(t, addr)
+			if err := p.Add(c.slot); err != nil {
 				t.Fatal(err)
 			}
 			a, b := peer(t, addr), peer(t, addr)
@@ -85,8 +85,8 @@ func TestClientExchange(t *testing.T) {
 			tell(t, a, c, []byte{})
 			tell(t, a, c, control("SCCRQ"))
 			expect(a, "SCCRQ", "control messages, and nothing else, arrive from any port")
-			if fd, err := c.Connect(addrOf(a)); err != nil || fd < 0 {
-				t.Fatalf("Connect gave %d, %v", fd, err)
+			if err := c.Connect(addrOf(a)); err != nil {
+				t.Fatal(err)
 			}
 			tell(t, a, c, control("SCCCN"))
 			expect(a, "SCCCN", "the connected socket is read, too")
@@ -100,7 +100,7 @@ func TestClientExchange(t *testing.T) {
 			if err != nil || from != c.Local() || !bytes.Equal(buffer[:n], control("SCCRP")) {
 				t.Fatalf("the peer received %q from %s (%v)", buffer[:n], from, err)
 			}
-			if _, err := c.Connect(addrOf(b)); err != nil {
+			if err := c.Connect(addrOf(b)); err != nil {
 				t.Fatal(err)
 			}
 			tell(t, b, c, control("SCCCN again"))
@@ -130,14 +130,14 @@ func TestPollerManyClients(t *testing.T) {
 	for i := range byte(4) {
 		wait.Go(func() {
 			for range 20 {
-				c := openTestClient(t, netip.AddrFrom4([4]byte{127, 0, 1, i})) // else they could choose one port
+				c := openTestSlot(t, netip.AddrFrom4([4]byte{127, 0, 1, i})) // else they could choose one port
 				ch := make(chan string, 1)
 				heard.Store(c.Local(), ch)
-				if err := p.Add(c); err != nil {
+				if err := p.Add(c.slot); err != nil {
 					t.Error(err)
 					return
 				}
-				if _, err := c.Connect(c.Local()); err != nil { // to itself
+				if err := c.Connect(c.Local()); err != nil { // to itself
 					t.Error(err)
 				}
 				if err := c.Send(c.Local(), control("hello")); err != nil {
@@ -163,23 +163,23 @@ func TestPollerManyClients(t *testing.T) {
 
 func TestPollerRemove(t *testing.T) {
 	p, got := startPoller(t)
-	c, other := openTestClient(t, loopback4), openTestClient(t, loopback4)
-	for _, c := range []*Client{c, other} {
-		if err := p.Add(c); err != nil {
+	c, other := openTestSlot(t, loopback4), openTestSlot(t, loopback4)
+	for _, c := range []*halves{c, other} {
+		if err := p.Add(c.slot); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := p.Add(c); err == nil || !strings.Contains(err.Error(), "read already") {
+	if err := p.Add(c.slot); err == nil || !strings.Contains(err.Error(), "read already") {
 		t.Errorf("second Add gave %v", err)
 	}
 	a := peer(t, loopback4)
-	p.Remove(c)
+	p.Remove(c.slot)
 	tell(t, a, c, control("unheard"))
 	tell(t, a, other, control("heard"))
 	if r := <-got; r.slot != other.Local().Port() {
 		t.Errorf("a removed client was read: %+v", r)
 	}
-	if err := p.Add(c); err != nil {
+	if err := p.Add(c.slot); err != nil {
 		t.Fatal(err)
 	}
 	if r := <-got; r.payload != string(control("unheard")) {
@@ -188,7 +188,7 @@ func TestPollerRemove(t *testing.T) {
 }
 
 func TestClosed(t *testing.T) {
-	c := openTestClient(t, loopback4)
+	c := openTestSlot(t, loopback4)
 	for range 2 {
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -197,7 +197,7 @@ func TestClosed(t *testing.T) {
 	if err := c.Send(c.Local(), control("x")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Send on a closed client gave %v", err)
 	}
-	if _, err := c.Connect(c.Local()); !errors.Is(err, net.ErrClosed) {
+	if err := c.Connect(c.Local()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Connect on a closed client gave %v", err)
 	}
 	p, _ := startPoller(t)
@@ -206,7 +206,7 @@ func TestClosed(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := p.Add(openTestClient(t, loopback4)); err == nil {
+	if err := p.Add(openTestSlot(t, loopback4).slot); err == nil {
 		t.Error("a closed poller took a client")
 	}
 }
@@ -214,17 +214,17 @@ func TestClosed(t *testing.T) {
 // TestRefusal: an ICMP error about something sent must not end the reading of a socket.
 func TestRefusal(t *testing.T) {
 	p, got := startPoller(t)
-	c := openTestClient(t, loopback4)
-	if err := p.Add(c); err != nil {
+	c := openTestSlot(t, loopback4)
+	if err := p.Add(c.slot); err != nil {
 		t.Fatal(err)
 	}
 	gone := peer(t, loopback4)
 	nobody := addrOf(gone)
 	_ = gone.Close()
-	if _, err := c.Connect(nobody); err != nil {
+	if err := c.Connect(nobody); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.tunnel.send(nobody, control("hello")); err != nil {
+	if err := c.slot.tunnel.send(nobody, control("hello")); err != nil {
 		t.Fatal(err)
 	}
 	back, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(nobody))

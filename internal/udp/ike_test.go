@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -20,13 +21,24 @@ func withoutIPsec(int, bool, bool) error { return nil }
 // startIKE listens on addrs, on ports that the kernel chooses, and returns what arrives.
 func startIKE(t *testing.T, addrs ...netip.Addr) (*IKE, <-chan Datagram) {
 	t.Helper()
-	e, err := listenIKE(IKEConfig{Addrs: addrs}, withoutIPsec)
+	files, err := openIKE(IKEConfig{Addrs: addrs}, withoutIPsec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, ended := make(chan Datagram), make(chan error)
+	e, got, _ := runFiles(t, files)
+	return e, got
+}
+
+// runFiles has an IKE read files; end closes it and waits for the readers.
+func runFiles(t *testing.T, files []IKEFile) (e *IKE, received <-chan Datagram, end func()) {
+	t.Helper()
+	e, err := NewIKE(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, ended := make(chan Datagram, 100), make(chan error)
 	go func() { ended <- e.Run(func(d Datagram) { got <- d }) }()
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		if err := e.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
@@ -34,7 +46,8 @@ func startIKE(t *testing.T, addrs ...netip.Addr) (*IKE, <-chan Datagram) {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	return e, got
+	t.Cleanup(end)
+	return e, got, end
 }
 
 func peer(t *testing.T, local netip.Addr) *net.UDPConn {
@@ -50,8 +63,8 @@ func peer(t *testing.T, local netip.Addr) *net.UDPConn {
 func portOf(t *testing.T, e *IKE, v6, encapsulated bool) uint16 {
 	t.Helper()
 	for _, s := range e.sockets {
-		if s.local.Addr().Is6() == v6 && s.encapsulated == encapsulated {
-			return s.local.Port()
+		if s.at.Addr().Is6() == v6 && s.encapsulated == encapsulated {
+			return s.at.Port()
 		}
 	}
 	t.Fatalf("no socket (IPv6 %v, encapsulated %v)", v6, encapsulated)
@@ -116,7 +129,7 @@ func TestIKESendWithoutSocket(t *testing.T) {
 
 func TestIKEPortInUse(t *testing.T) {
 	taken := peer(t, loopback4).LocalAddr().(*net.UDPAddr).AddrPort()
-	_, err := listenIKE(IKEConfig{Addrs: []netip.Addr{loopback4}, Port: taken.Port()}, withoutIPsec)
+	_, err := openIKE(IKEConfig{Addrs: []netip.Addr{loopback4}, Port: taken.Port()}, withoutIPsec)
 	if err == nil || !strings.Contains(err.Error(), "another IKE daemon") {
 		t.Errorf("error does not say who holds the port: %v", err)
 	}
@@ -124,14 +137,14 @@ func TestIKEPortInUse(t *testing.T) {
 
 // TestIKESegments: UDP_GRO may join datagrams of one size.
 func TestIKESegments(t *testing.T) {
-	s := &ikeSocket{local: netip.AddrPortFrom(loopback4, 4500), encapsulated: true}
+	s := &ikeSocket{at: netip.AddrPortFrom(loopback4, 4500), encapsulated: true}
 	oob := make([]byte, unix.CmsgSpace(4))
 	h := (*unix.Cmsghdr)(ptr(oob))
 	h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_GRO
 	h.SetLen(unix.CmsgLen(4))
 	oob[unix.CmsgLen(0)] = 10
 	var got []string
-	s.receive([]byte("\x00\x00\x00\x00first.\x00\x00\x00\x00second\x00\x00\x00\x00last"), oob,
+	s.take([]byte("\x00\x00\x00\x00first.\x00\x00\x00\x00second\x00\x00\x00\x00last"), oob,
 		netip.AddrPortFrom(loopback4, 1011), func(d Datagram) { got = append(got, string(d.Payload)) })
 	if strings.Join(got, " ") != "first. second last" {
 		t.Errorf("got %q", got)

@@ -15,36 +15,49 @@ const (
 	others
 )
 
-// listenIKEPair opens two sockets at one address. A flood of first messages fills the buffer of its own socket, and leaves that of clients
-// that have come further alone.
+// openIKEPair opens two sockets at one address. A flood of first messages fills the buffer of its own socket, and leaves that of
+// clients that have come further alone.
 //
 // The first is bound before it agrees to share the port, so that a port that somebody has is refused. Whoever joins the two later, as only
 // the same user can, receives nothing: the filter knows of these two.
-func listenIKEPair(at netip.AddrPort, encapsulated bool, prepare func(fd int, v6, encapsulated bool) error) (pair []*ikeSocket, err error) {
+func openIKEPair(at netip.AddrPort, encapsulated bool, prepare func(fd int, v6, encapsulated bool) error) (pair []IKEFile, err error) {
 	defer func() {
 		if err != nil {
-			for _, s := range pair {
-				err = errors.Join(err, s.conn.Close())
-			}
+			err = errors.Join(err, CloseIKE(pair))
 			pair = nil
 		}
 	}()
-	first, err := listenIKESocket(at, encapsulated, prepare)
+	add := func(s *socket) error {
+		file, err := s.file()
+		if err != nil {
+			return fmt.Errorf("listen for IKE on %s: %w", at, err)
+		}
+		pair = append(pair, IKEFile{Local: at, Encapsulated: encapsulated, Initials: len(pair) == initials, File: file})
+		return nil
+	}
+	first, err := openIKESocket(at, encapsulated, prepare)
 	if err != nil {
 		return nil, err
 	}
-	pair = append(pair, first)
-	at = first.local // the kernel may have chosen the port
-	if err := first.control(share); err != nil {
-		return pair, err
+	defer first.close()
+	if at, err = first.local(); err != nil { // the kernel may have chosen the port
+		return nil, err
 	}
-	second, err := listenIKESocket(at, encapsulated, func(fd int, v6, encapsulated bool) error {
-		return errors.Join(share(fd), prepare(fd, v6, encapsulated))
+	if err := first.share(1); err != nil {
+		return nil, err
+	}
+	second, err := openIKESocket(at, encapsulated, func(fd int, v6, encapsulated bool) error {
+		return errors.Join(share(fd, 1), prepare(fd, v6, encapsulated))
 	})
 	if err != nil {
-		return pair, err
+		return nil, err
 	}
-	pair = append(pair, second)
+	defer second.close()
+	for _, s := range []*socket{first, second} {
+		if err := add(s); err != nil {
+			return pair, err
+		}
+	}
 	program := initialFilter(encapsulated)
 	fprog := unix.SockFprog{Len: uint16(len(program)), Filter: unsafe.SliceData(program)}
 	return pair, first.control(func(fd int) error {
@@ -53,26 +66,6 @@ func listenIKEPair(at netip.AddrPort, encapsulated bool, prepare func(fd int, v6
 		}
 		return nil
 	})
-}
-
-// share lets another socket of the same user bind to the same address.
-func share(fd int) error {
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-		return fmt.Errorf("share a port between two sockets: %w", err)
-	}
-	return nil
-}
-
-// control calls f with the descriptor of s.
-func (s *ikeSocket) control(f func(fd int) error) error {
-	raw, err := s.conn.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("reach the socket of IKE at %s: %w", s.local, err)
-	}
-	if outer := raw.Control(func(fd uintptr) { err = f(int(fd)) }); outer != nil {
-		return fmt.Errorf("reach the socket of IKE at %s: %w", s.local, outer)
-	}
-	return err
 }
 
 // initialFilter is classic BPF that returns the socket of a datagram: a first message has no responder's cookie (RFC 2408 section 3.1).

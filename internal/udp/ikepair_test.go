@@ -9,12 +9,20 @@ import (
 // TestIKEPair: first messages of phase 1 go to a socket of their own, and however many they are, the other one still receives.
 func TestIKEPair(t *testing.T) {
 	for _, encapsulated := range []bool{false, true} {
-		pair, err := listenIKEPair(netip.AddrPortFrom(loopback4, 0), encapsulated, withoutIPsec)
+		files, err := openIKEPair(netip.AddrPortFrom(loopback4, 0), encapsulated, withoutIPsec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range pair {
-			t.Cleanup(func() { _ = s.conn.Close() })
+		if !files[initials].Initials || files[others].Initials {
+			t.Errorf("the files are in another order: %+v", files)
+		}
+		at := files[0].Local
+		var pair [2]*socket
+		for i, f := range files {
+			if pair[i], err = takeSocket(f.File); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = pair[i].close() })
 		}
 		client := peer(t, loopback4)
 		send := func(message string) {
@@ -22,14 +30,14 @@ func TestIKEPair(t *testing.T) {
 			if encapsulated {
 				message = string(nonESPMarker[:]) + message
 			}
-			if _, err := client.WriteToUDPAddrPort([]byte(message), pair[0].local); err != nil {
+			if _, err := client.WriteToUDPAddrPort([]byte(message), at); err != nil {
 				t.Fatal(err)
 			}
 		}
-		receive := func(s *ikeSocket) string {
+		receive := func(s *socket) string {
 			t.Helper()
 			buffer := make([]byte, 2000)
-			n, _, err := s.conn.ReadFromUDPAddrPort(buffer)
+			n, _, err := s.receive(buffer)
 			if err != nil {
 				t.Fatal(err)
 			}

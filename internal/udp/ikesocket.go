@@ -2,114 +2,111 @@ package udp
 
 import (
 	"bytes"
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
+	"os"
 	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// ikeReceiveBuffer, in octets, holds the first messages of many clients that dial at once, as after a power failure.
-const ikeReceiveBuffer = 4 << 20
-
 // maxReadFailures in a row end the reading of an IKE socket.
 const maxReadFailures = 100
 
-// ikeSocket is one socket of IKE.
+// ikeSocket is a copy of a socket of IKE.
 type ikeSocket struct {
-	conn         *net.UDPConn
-	local        netip.AddrPort
+	*socket
+	at           netip.AddrPort
 	encapsulated bool
+	arrival      *os.File // readable when the socket is; closing it ends the reading
+	closed       atomic.Bool
 	dropped      atomic.Uint64
 }
 
-func listenIKESocket(at netip.AddrPort, encapsulated bool, prepare func(fd int, v6, encapsulated bool) error) (*ikeSocket, error) {
-	v6 := at.Addr().Is6()
-	network := "udp4"
-	if v6 {
-		network = "udp6" // net sets IPV6_V6ONLY for it
-	}
-	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		var err error
-		if outer := raw.Control(func(fd uintptr) { err = ikeOptions(int(fd), v6, encapsulated, prepare) }); outer != nil {
-			return outer
-		}
-		return err
-	}}
-	pc, err := config.ListenPacket(context.Background(), network, at.String())
+// newIKESocket makes an ikeSocket of a file, which is closed whatever comes of it.
+func newIKESocket(f IKEFile) (_ *ikeSocket, err error) {
+	taken, err := takeSocket(f.File)
 	if err != nil {
-		return nil, fmt.Errorf("listen for IKE on %s: %w%s", at, err, bindHint(err, at.Port()))
+		return nil, err
 	}
-	conn := pc.(*net.UDPConn)
-	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	return &ikeSocket{
-		conn: conn, local: netip.AddrPortFrom(local.Addr().Unmap(), local.Port()), encapsulated: encapsulated,
-	}, nil
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, taken.close())
+		}
+	}()
+	at, err := taken.local()
+	if err != nil {
+		return nil, err
+	}
+	if at != f.Local {
+		return nil, fmt.Errorf("a socket is bound to %s and not to %s", at, f.Local)
+	}
+	arrival, err := newArrival(taken)
+	if err != nil {
+		return nil, err
+	}
+	return &ikeSocket{socket: taken, at: at, encapsulated: f.Encapsulated, arrival: arrival}, nil
 }
 
-func ikeOptions(fd int, v6, encapsulated bool, prepare func(fd int, v6, encapsulated bool) error) error {
-	level, option := unix.IPPROTO_IP, unix.IP_PKTINFO
-	if v6 {
-		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+// newArrival is an epoll instance around a socket. Waiting for it neither needs the socket in non-blocking mode, as the Go runtime
+// would, nor a thread, and ends when it is closed, whoever else has copies of the socket.
+func newArrival(s *socket) (*os.File, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create an epoll instance: %w", err)
 	}
-	if err := unix.SetsockoptInt(fd, level, option, 1); err != nil {
-		return fmt.Errorf("ask for the destination address of datagrams: %w", err)
+	err = s.control(func(fd int) error {
+		return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN})
+	})
+	if err = errors.Join(err, unix.SetNonblock(epoll, true)); err != nil {
+		return nil, fmt.Errorf("add a socket to epoll: %w", errors.Join(err, unix.Close(epoll)))
 	}
-	// FORCE needs CAP_NET_ADMIN; the plain one is capped by net.core.rmem_max. A smaller buffer works, too.
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, ikeReceiveBuffer) != nil {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, ikeReceiveBuffer)
-	}
-	return prepare(fd, v6, encapsulated)
-}
-
-// bindHint says what to do about a bind that failed, or nothing.
-func bindHint(err error, port uint16) string {
-	switch {
-	case errors.Is(err, unix.EADDRINUSE):
-		return fmt.Sprintf("; another IKE daemon (strongSwan's charon, Libreswan's pluto, racoon) usually holds this port:"+
-			" find it with `ss -lunp sport = :%d` and stop and disable it", port)
-	case errors.Is(err, unix.EACCES):
-		return "; ports below 1024 need root or CAP_NET_BIND_SERVICE"
-	case errors.Is(err, unix.EPERM):
-		return "; IPsec socket options need root or CAP_NET_ADMIN"
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return "; no interface has this address (yet)"
-	}
-	return ""
+	return os.NewFile(uintptr(epoll), "epoll of IKE"), nil
 }
 
 // read hands IKE messages over until the socket is closed, for which it returns nil.
 func (s *ikeSocket) read(handle func(Datagram)) error {
-	buffer := make([]byte, 1<<16) // the largest that UDP, and UDP_GRO, can give
-	oob := make([]byte, controlSize)
-	failures := 0
-	for {
-		n, oobn, _, remote, err := s.conn.ReadMsgUDPAddrPort(buffer, oob)
-		if errors.Is(err, net.ErrClosed) {
+	arrival, err := s.arrival.SyscallConn()
+	if err != nil {
+		if s.closed.Load() {
 			return nil
 		}
-		if err != nil {
+		return fmt.Errorf("receive IKE on %s: %w", s.at, err)
+	}
+	buffer := make([]byte, 1<<16) // the largest that UDP, and UDP_GRO, can give
+	oob := make([]byte, controlSize)
+	var n, oobn int
+	var remote netip.AddrPort
+	receive := func(uintptr) (done bool) {
+		n, oobn, remote, err = s.receiveMessage(buffer, oob)
+		return !errors.Is(err, unix.EAGAIN)
+	}
+	failures := 0
+	for {
+		waitErr := arrival.Read(receive)
+		if s.closed.Load() {
+			return nil
+		}
+		if err := cmp.Or(waitErr, err); err != nil {
 			// A shortage of memory or an interface that goes down passes; what repeats itself does not.
 			if failures++; failures == maxReadFailures {
-				return fmt.Errorf("receive IKE on %s: %w", s.local, err)
+				return fmt.Errorf("receive IKE on %s: %w", s.at, err)
 			}
 			continue
 		}
 		failures = 0
-		s.receive(buffer[:n], oob[:oobn], remote, handle)
+		s.take(buffer[:n], oob[:oobn], remote, handle)
 	}
 }
 
-// receive hands over the IKE messages in what recvmsg has returned, as copies.
-func (s *ikeSocket) receive(b, oob []byte, remote netip.AddrPort, handle func(Datagram)) {
+// take hands over the IKE messages in what recvmsg has returned, as copies.
+func (s *ikeSocket) take(b, oob []byte, remote netip.AddrPort, handle func(Datagram)) {
 	c := parseControl(oob)
-	local := s.local
+	local := s.at
 	if c.local.IsValid() {
-		local = netip.AddrPortFrom(c.local, s.local.Port())
+		local = netip.AddrPortFrom(c.local, s.at.Port())
 	}
 	// Nothing can be answered from a multicast or broadcast address, or sent to port 0.
 	if remote.Port() == 0 || local.Addr().IsMulticast() || local.Addr().IsUnspecified() ||
@@ -135,9 +132,16 @@ func (s *ikeSocket) send(d Datagram) error {
 		message = append(nonESPMarker[:len(nonESPMarker):len(nonESPMarker)], message...)
 	}
 	var oob []byte
-	if s.local.Addr().IsUnspecified() && d.Local.Addr().IsValid() {
+	if s.at.Addr().IsUnspecified() && d.Local.Addr().IsValid() {
 		oob = fromAddress(d.Local.Addr())
 	}
-	_, _, err := s.conn.WriteMsgUDPAddrPort(message, oob, d.Remote)
-	return err
+	return s.sendMessage(d.Remote, message, oob)
+}
+
+// close ends the reading and closes the socket.
+func (s *ikeSocket) close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	return errors.Join(s.arrival.Close(), s.socket.close())
 }

@@ -42,7 +42,7 @@ func TestKernelPlainESP(t *testing.T) {
 			s := startServer(t, serverNS, serverAddr)
 			slot := s.open(port)
 			remote := netip.AddrPortFrom(clientAddr, l2tpPort)
-			if _, err := slot.Connect(remote); !errors.Is(err, ErrNoSA) {
+			if err := slot.Connect(remote); !errors.Is(err, ErrNoSA) {
 				t.Errorf("Connect without SAs gave %v", err)
 			}
 			if err := slot.Send(remote, control("in the clear")); !errors.Is(err, ErrNoSA) {
@@ -74,7 +74,7 @@ func TestKernelPlainESP(t *testing.T) {
 }
 
 // exchange has a client and its slot talk, without and with a tunnel socket.
-func exchange(t *testing.T, s *server, slot *Client, peer *net.UDPConn, remote netip.AddrPort) {
+func exchange(t *testing.T, s *server, slot *halves, peer *net.UDPConn, remote netip.AddrPort) {
 	t.Helper()
 	enter(t, s.ns)
 	at := netip.AddrPortFrom(s.addr, l2tpPort)
@@ -92,7 +92,7 @@ func exchange(t *testing.T, s *server, slot *Client, peer *net.UDPConn, remote n
 		if b, from := readFrom(t, peer, "answer to "+text); b != string(control("answer to "+text)) || from != at {
 			t.Fatalf("the client received %q from %s", b, from)
 		}
-		if _, err := slot.Connect(remote); err != nil {
+		if err := slot.Connect(remote); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -104,7 +104,7 @@ type natClient struct {
 	addr   netip.Addr
 	ike    *IKE
 	got    <-chan Datagram
-	slot   *Client
+	slot   *halves
 	peer   *net.UDPConn
 	outer  netip.AddrPort // as the server sees it
 	spi    uint32         // inbound at the server; outbound is one more
@@ -123,9 +123,22 @@ type natNetwork struct {
 
 func runIKE(t *testing.T) (*IKE, <-chan Datagram) {
 	t.Helper()
-	e, err := ListenIKE(IKEConfig{})
+	files, err := OpenIKE(IKEConfig{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	made := make(chan *IKE)
+	go func() {
+		dropPrivileges(t)
+		e, err := NewIKE(files)
+		if err != nil {
+			t.Error(err)
+		}
+		made <- e
+	}()
+	e := <-made
+	if e == nil {
+		t.FailNow()
 	}
 	got, ended := make(chan Datagram, 10), make(chan error)
 	go func() { ended <- e.Run(func(d Datagram) { got <- d }) }()

@@ -114,15 +114,23 @@ func startServer(t *testing.T, ns netns.NsHandle, addr netip.Addr) *server {
 }
 
 // open opens a slot.
-func (s *server) open(port uint16) *Client {
+func (s *server) open(port uint16) *halves {
 	s.t.Helper()
 	enter(s.t, s.ns)
-	c, err := s.poller.OpenClient(s.addr, port, markOf(port))
+	c, err := OpenClient(s.addr, port, markOf(port))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = c.Close() })
-	return c
+	h, err := newHalves(c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = h.slot.Close() })
+	if err := s.poller.Add(h.slot); err != nil {
+		s.t.Fatal(err)
+	}
+	return h
 }
 
 // next is the next control message that a slot received.

@@ -25,7 +25,7 @@ const (
 // the kernel then hold what comes, each for its own client, and the kernel drops what they have no room for.
 type Handler func(slot uint16, remote netip.AddrPort, payload []byte)
 
-// Poller reads the sockets of all clients from one goroutine. It is safe for concurrent use.
+// Poller reads the sockets of all slots from one goroutine. It is safe for concurrent use.
 type Poller struct {
 	handle Handler
 	epoll  int
@@ -36,8 +36,8 @@ type Poller struct {
 
 	mu      sync.Mutex
 	closed  bool
-	last    uint64             // token of the latest registration; tokens, unlike descriptors, are not used twice
-	sockets map[uint64]*socket // by token
+	last    uint64                 // token of the latest registration; tokens, unlike descriptors, are not used twice
+	sockets map[uint64]*slotSocket // by token
 }
 
 // NewPoller starts the goroutine. Close ends it.
@@ -51,7 +51,7 @@ func NewPoller(handle Handler) (*Poller, error) {
 		_ = unix.Close(epoll)
 		return nil, fmt.Errorf("create an eventfd: %w", err)
 	}
-	p := &Poller{handle: handle, epoll: epoll, wake: wake, done: make(chan struct{}), sockets: make(map[uint64]*socket)}
+	p := &Poller{handle: handle, epoll: epoll, wake: wake, done: make(chan struct{}), sockets: make(map[uint64]*slotSocket)}
 	if err := p.register(wake, wakeToken); err != nil {
 		_ = unix.Close(wake)
 		_ = unix.Close(epoll)
@@ -61,50 +61,38 @@ func NewPoller(handle Handler) (*Poller, error) {
 	return p, nil
 }
 
-// OpenClient is OpenClient and Add.
-func (p *Poller) OpenClient(local netip.Addr, port uint16, mark uint32) (*Client, error) {
-	c, err := OpenClient(local, port, mark)
-	if err != nil {
-		return nil, err
+// Add begins to read the sockets of a slot, those that SetTunnel brings later included. A slot can be added once.
+func (p *Poller) Add(s *Slot) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.poller != nil {
+		return fmt.Errorf("slot %d is read already", s.local.Port())
 	}
-	if err := p.Add(c); err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
-	return c, nil
-}
-
-// Add begins to read the sockets of a client, those that Connect opens later included. A client can be added once.
-func (p *Poller) Add(c *Client) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.poller != nil {
-		return fmt.Errorf("slot %d is read already", c.local.Port())
-	}
-	for _, s := range []*socket{c.open, c.tunnel} {
-		if s == nil {
+	for _, one := range []*slotSocket{s.open, s.tunnel} {
+		if one == nil {
 			continue
 		}
-		if err := p.addSocket(s); err != nil {
-			p.removeSocket(c.open)
+		if err := p.addSocket(one); err != nil {
+			p.removeSocket(s.open)
 			return err
 		}
 	}
-	c.poller = p
+	s.poller = p
 	return nil
 }
 
-// Remove ends reading the sockets of a client without closing them. The handler may be at work with a last message; Remove does not
+// Remove ends reading the sockets of a slot without closing them. The handler may be at work with a last message; Remove does not
 // wait for it.
-func (p *Poller) Remove(c *Client) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.poller != p {
+func (p *Poller) Remove(s *Slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.poller != p {
 		return
 	}
-	c.poller = nil
-	p.removeSocket(c.open)
-	if c.tunnel != nil {
-		p.removeSocket(c.tunnel)
+	s.poller = nil
+	p.removeSocket(s.open)
+	if s.tunnel != nil {
+		p.removeSocket(s.tunnel)
 	}
 }
 
@@ -112,7 +100,7 @@ func (p *Poller) Remove(c *Client) {
 func (p *Poller) Dropped() uint64 { return p.dropped.Load() }
 
 // Close ends the goroutine and waits for it, and so for a handler that is at work: it must not be called from the handler, which is
-// not called again. Clients stay open.
+// not called again. Slots stay open.
 func (p *Poller) Close() error {
 	p.mu.Lock()
 	if p.closed {
@@ -130,7 +118,7 @@ func (p *Poller) Close() error {
 	return errors.Join(unix.Close(p.epoll), unix.Close(p.wake))
 }
 
-func (p *Poller) addSocket(s *socket) error {
+func (p *Poller) addSocket(s *slotSocket) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -153,7 +141,7 @@ func (p *Poller) register(fd int, token uint64) error {
 	return nil
 }
 
-func (p *Poller) removeSocket(s *socket) {
+func (p *Poller) removeSocket(s *slotSocket) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.sockets[s.token] != s {
@@ -187,7 +175,7 @@ func (p *Poller) loop() {
 }
 
 // registered returns the socket of a token, or nil if it is not, or not any more, to be read.
-func (p *Poller) registered(token uint64) *socket {
+func (p *Poller) registered(token uint64) *slotSocket {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {

@@ -25,10 +25,10 @@ func blockedPoller(t *testing.T) (p *Poller, got <-chan received, next chan<- st
 // TestPollerIsFair: a client that floods keeps another waiting for no more than one turn, also while the handler blocks.
 func TestPollerIsFair(t *testing.T) {
 	p, got, next := blockedPoller(t)
-	var clients [3]*Client
+	var clients [3]*halves
 	for i := range clients {
-		clients[i] = openTestClient(t, loopback4)
-		if err := p.Add(clients[i]); err != nil {
+		clients[i] = openTestSlot(t, loopback4)
+		if err := p.Add(clients[i].slot); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -73,9 +73,9 @@ func TestPollerIsFair(t *testing.T) {
 // TestPollerBlockedHandler: nothing but Close waits for the handler, and what was removed or closed is not handed over any more.
 func TestPollerBlockedHandler(t *testing.T) {
 	p, got, next := blockedPoller(t)
-	busy, other := openTestClient(t, loopback4), openTestClient(t, loopback4)
-	for _, c := range []*Client{busy, other} {
-		if err := p.Add(c); err != nil {
+	busy, other := openTestSlot(t, loopback4), openTestSlot(t, loopback4)
+	for _, c := range []*halves{busy, other} {
+		if err := p.Add(c.slot); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,13 +84,13 @@ func TestPollerBlockedHandler(t *testing.T) {
 		tell(t, a, busy, control("flood"))
 	}
 	<-got // the handler is at work
-	if _, err := busy.Connect(addrOf(a)); err != nil {
+	if err := busy.Connect(addrOf(a)); err != nil {
 		t.Error(err)
 	}
 	if err := busy.Disconnect(); err != nil {
 		t.Error(err)
 	}
-	p.Remove(busy)
+	p.Remove(busy.slot)
 	if err := busy.Close(); err != nil {
 		t.Error(err)
 	}
@@ -127,11 +127,11 @@ func (p *Poller) isOpen() bool {
 // TestPollerCounts: a datagram without anything in it gets past a socket without the filter only, but must not be taken for silence.
 func TestPollerCounts(t *testing.T) {
 	p, got := startPoller(t)
-	c := openTestClient(t, loopback4)
-	if err := removeFilter(c.open.fd); err != nil {
+	c := openTestSlot(t, loopback4)
+	if err := removeFilter(c.Client.open.fd); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Add(c); err != nil {
+	if err := p.Add(c.slot); err != nil {
 		t.Fatal(err)
 	}
 	a := peer(t, loopback4)

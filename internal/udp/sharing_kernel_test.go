@@ -4,7 +4,6 @@ package udp
 
 import (
 	"errors"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -21,12 +20,7 @@ func TestKernelPortIsNotSharedWithOthers(t *testing.T) {
 	}
 	result := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlock: the thread ends with the goroutine
-		const nobody = 65534
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
-			result <- errno
-			return
-		}
+		dropPrivileges(t)
 		result <- intrude(t, c.Local())
 	}()
 	if err := <-result; !errors.Is(err, unix.EADDRINUSE) {

@@ -49,7 +49,7 @@ func TestPortIsNotShared(t *testing.T) {
 			}
 			expect("without a tunnel")
 			for range 3 { // a client may redial many times
-				if _, err := c.Connect(remote); err != nil {
+				if err := c.Connect(remote); err != nil {
 					t.Fatal(err)
 				}
 				expect("with a tunnel")

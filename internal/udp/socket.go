@@ -5,137 +5,102 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
-// socket is one UDP socket of a client slot. The lock keeps the file descriptor from being closed, and its number from
-// being used for something else, during a system call.
+// socket is one UDP socket. The lock keeps the file descriptor from being closed, and its number from being used for something
+// else, during a system call.
 type socket struct {
-	port  uint16 // the slot
-	token uint64 // of the poller's registration, zero before
-
-	mu sync.Mutex
-	fd int // -1 once closed
+	mu sync.RWMutex // for writing: to close
+	fd int          // -1 once closed
 }
 
-// protect binds a client socket to the client's SAs. It comes before bind: the kernel has had bugs with policies that
-// are set on a socket in use.
-func protect(fd int, v6 bool, mark uint32) error {
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(int32(mark))); err != nil {
-		return fmt.Errorf("set the mark of a socket (CAP_NET_ADMIN is required): %w", err)
-	}
-	for _, dir := range []xfrm.Direction{xfrm.In, xfrm.Out} {
-		if err := xfrm.SetSocketPolicy(fd, v6, dir, mark); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// openSocket makes a socket bound to local, which must be a unicast address. A sibling is a socket that is bound to it already.
-func openSocket(local netip.AddrPort, sibling *socket, prepare func(fd int, v6 bool) error) (_ *socket, err error) {
-	v6 := local.Addr().Is6()
+// newSocket makes a socket without an address, in blocking mode. IPv6 sockets have nothing to do with IPv4.
+func newSocket(v6 bool) (*socket, error) {
 	family := unix.AF_INET
 	if v6 {
 		family = unix.AF_INET6
 	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open a socket (is the limit of open files too low?): %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = unix.Close(fd)
+	if v6 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+			return nil, fmt.Errorf("restrict a socket to IPv6: %w", errors.Join(err, unix.Close(fd)))
 		}
-	}()
-	if err := setOptions(fd, v6); err != nil {
-		return nil, err
 	}
-	if err := prepare(fd, v6); err != nil {
-		return nil, err
-	}
-	sa, err := sockaddr(local)
+	return &socket{fd: fd}, nil
+}
+
+// takeSocket makes a socket of a file, which is closed whatever comes of it.
+func takeSocket(f *os.File) (_ *socket, err error) {
+	defer func() { err = errors.Join(err, f.Close()) }()
+	raw, err := f.SyscallConn()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("take the socket %s over: %w", f.Name(), err)
 	}
-	s := &socket{fd: fd, port: local.Port()}
-	if sibling == nil {
-		err = unix.Bind(fd, sa)
-	} else {
-		err = s.bindBeside(sibling, sa)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("bind to %s: %w%s", local, err, clientBindHint(err))
+	s := &socket{fd: -1}
+	var dupErr error
+	err = raw.Control(func(fd uintptr) { s.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	if err := errors.Join(err, dupErr); err != nil {
+		return nil, fmt.Errorf("take the socket %s over: %w", f.Name(), err)
 	}
 	return s, nil
 }
 
-// bindBeside binds s to the address of its sibling. The two agree to share it for the length of the call only: any process that
-// could bind there too, afterwards, would receive what a client sends decrypted. SO_REUSEPORT and not SO_REUSEADDR, since the kernel
-// grants it only among sockets of one user, and so to nobody else even during the call. The port is not shared in the sense of
-// spreading datagrams: that takes the option at the time of reception.
-func (s *socket) bindBeside(sibling *socket, sa unix.Sockaddr) (err error) {
-	for _, one := range []*socket{sibling, s} {
-		if err := one.share(1); err != nil {
-			return err
+// file is a copy of the socket, which keeps it open on its own.
+func (s *socket) file() (f *os.File, err error) {
+	err = s.control(func(fd int) error {
+		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("copy a socket (is the limit of open files too low?): %w", err)
 		}
-		defer func() { err = errors.Join(err, one.share(0)) }()
-	}
-	return s.control(func(fd int) error { return unix.Bind(fd, sa) })
-}
-
-func (s *socket) share(on int) error {
-	return s.control(func(fd int) error {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, on); err != nil {
-			return fmt.Errorf("share the port between the two sockets of a slot: %w", err)
-		}
+		f = os.NewFile(uintptr(dup), "udp socket")
 		return nil
 	})
-}
-
-func clientBindHint(err error) string {
-	switch {
-	case errors.Is(err, unix.EADDRINUSE):
-		return "; another program uses a port of the client block: add the block to net.ipv4.ip_local_reserved_ports"
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return "; no interface has this address"
-	}
-	return ""
-}
-
-func setOptions(fd int, v6 bool) error {
-	type option struct {
-		level, name int
-		does        string
-	}
-	var options []option
-	if v6 {
-		// UDP over IPv6 keeps its checksums: without them peers drop it (RFC 8200 section 8.1).
-		options = append(options, option{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, "restrict a socket to IPv6"})
-	} else {
-		// ESP protects better than the checksum does.
-		options = append(options, option{unix.SOL_SOCKET, unix.SO_NO_CHECK, "turn off UDP checksums"})
-	}
-	for _, o := range options {
-		if err := unix.SetsockoptInt(fd, o.level, o.name, 1); err != nil {
-			return fmt.Errorf("%s: %w", o.does, err)
-		}
-	}
-	return setControlFilter(fd)
+	return f, err
 }
 
 // control calls f with the descriptor, which stays open until f returns. It is net.ErrClosed on a closed socket.
 func (s *socket) control(f func(fd int) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	if s.fd < 0 {
 		return net.ErrClosed
 	}
 	return f(s.fd)
+}
+
+func (s *socket) bind(local netip.AddrPort) error {
+	sa, err := sockaddr(local)
+	if err != nil {
+		return err
+	}
+	return s.control(func(fd int) error { return unix.Bind(fd, sa) })
+}
+
+// local is the address that the socket is bound to.
+func (s *socket) local() (netip.AddrPort, error) { return s.name("local", unix.Getsockname) }
+
+// remote is the address that the socket is connected to.
+func (s *socket) remote() (netip.AddrPort, error) { return s.name("remote", unix.Getpeername) }
+
+func (s *socket) name(which string, get func(fd int) (unix.Sockaddr, error)) (name netip.AddrPort, err error) {
+	err = s.control(func(fd int) error {
+		sa, err := get(fd)
+		if err != nil {
+			return fmt.Errorf("%s address of a socket: %w", which, err)
+		}
+		if name = addrPort(sa); !name.IsValid() {
+			return fmt.Errorf("%s address of a socket: it is not of IPv4 or IPv6", which)
+		}
+		return nil
+	})
+	return name, err
 }
 
 // connect makes the socket hear and address one peer only.
@@ -147,28 +112,53 @@ func (s *socket) connect(remote netip.AddrPort) error {
 	return s.control(func(fd int) error { return unix.Connect(fd, sa) })
 }
 
+// send does not wait for room in the queue of what is to be sent.
 func (s *socket) send(remote netip.AddrPort, payload []byte) error {
 	sa, err := sockaddr(remote)
 	if err != nil {
 		return err
 	}
-	return s.control(func(fd int) error { return unix.Sendto(fd, payload, 0, sa) })
+	return s.control(func(fd int) error { return unix.Sendto(fd, payload, unix.MSG_DONTWAIT, sa) })
+}
+
+// sendMessage waits for room in the queue of what is to be sent.
+func (s *socket) sendMessage(remote netip.AddrPort, payload, oob []byte) error {
+	sa, err := sockaddr(remote)
+	if err != nil {
+		return err
+	}
+	return s.control(func(fd int) error { return unix.Sendmsg(fd, payload, oob, sa, 0) })
 }
 
 // receive does not wait: EAGAIN says that there is nothing.
-func (s *socket) receive(b []byte) (int, netip.AddrPort, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *socket) receive(b []byte) (n int, remote netip.AddrPort, err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	if s.fd < 0 {
 		return 0, netip.AddrPort{}, net.ErrClosed
 	}
-	n, from, err := unix.Recvfrom(s.fd, b, 0)
+	n, from, err := unix.Recvfrom(s.fd, b, unix.MSG_DONTWAIT)
 	if err != nil {
 		return 0, netip.AddrPort{}, err
 	}
 	return n, addrPort(from), nil
 }
 
+// receiveMessage is receive with control messages.
+func (s *socket) receiveMessage(b, oob []byte) (n, oobn int, remote netip.AddrPort, err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.fd < 0 {
+		return 0, 0, netip.AddrPort{}, net.ErrClosed
+	}
+	n, oobn, _, from, err := unix.Recvmsg(s.fd, b, oob, unix.MSG_DONTWAIT)
+	if err != nil {
+		return 0, 0, netip.AddrPort{}, err
+	}
+	return n, oobn, addrPort(from), nil
+}
+
+// close is close(2) and not shutdown(2), which would reach all copies.
 func (s *socket) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

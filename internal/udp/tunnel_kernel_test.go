@@ -4,9 +4,11 @@ package udp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -51,8 +53,7 @@ func TestKernelTunnel(t *testing.T) {
 				newSA(serverAddr, clientAddr, 0x2000, markOf(port), xfrm.Out, false))
 			slot := s.open(port)
 			exchange(t, s, slot, peer, remote)
-			fd, err := slot.Connect(remote)
-			if err != nil {
+			if err := slot.Connect(remote); err != nil {
 				t.Fatal(err)
 			}
 			l2tp, err := l2tpnl.Dial()
@@ -60,7 +61,10 @@ func TestKernelTunnel(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l2tp.Close()
-			if err := l2tp.CreateTunnel(l2tpnl.Tunnel{ID: port, PeerID: peerTunnel, FD: fd}); err != nil {
+			create := func(fd int) error {
+				return l2tp.CreateTunnel(l2tpnl.Tunnel{ID: port, PeerID: peerTunnel, FD: fd})
+			}
+			if err := slot.WithTunnel(create); err != nil {
 				t.Fatal(err)
 			}
 			ppp, err := l2tpnl.OpenSession(port, session, peerTunnel, peerSession)
@@ -84,13 +88,69 @@ func TestKernelTunnel(t *testing.T) {
 				t.Errorf("sessions %+v, %v, want one with IPsec and one packet received", sessions, err)
 			}
 
-			sendFrame(t, ppp.Fd(), peer, netip.AddrPortFrom(serverAddr, l2tpPort), string(data(peerTunnel, peerSession, "\xff\x03")))
-			// A closed tunnel socket ends the tunnel, and the slot can have the next one.
+			frames := func() {
+				t.Helper()
+				sendFrame(t, ppp.Fd(), peer, netip.AddrPortFrom(serverAddr, l2tpPort), string(data(peerTunnel, peerSession, "\xff\x03")))
+			}
+			frames()
+			restartReader(t, s, slot, peer, remote, frames)
+
+			// What ends the tunnel is that the last copy of its socket is closed. The slot can then have the next one.
+			copied := tunnelFile(t, slot.Client)
 			if err := slot.Disconnect(); err != nil {
+				t.Fatal(err)
+			}
+			frames()
+			if err := copied.Close(); err != nil {
 				t.Fatal(err)
 			}
 			exchange(t, s, slot, peer, remote)
 		})
+	}
+}
+
+// restartReader closes what reads and sends for a slot, which the tunnel does not notice, and puts a successor in its place that
+// works without privileges.
+func restartReader(t *testing.T, s *server, slot *halves, peer *net.UDPConn, remote netip.AddrPort, frames func()) {
+	t.Helper()
+	at := netip.AddrPortFrom(s.addr, l2tpPort)
+	if err := slot.slot.Close(); err != nil {
+		t.Fatal(err)
+	}
+	frames()
+	if _, err := peer.WriteToUDPAddrPort(control("while nobody reads"), at); err != nil {
+		t.Fatal(err)
+	}
+	open, tunnel := openFile(t, slot.Client), tunnelFile(t, slot.Client)
+	result := make(chan error)
+	go func() {
+		dropPrivileges(t)
+		var err error
+		if slot.slot, err = NewSlot(open, tunnel); err == nil {
+			err = errors.Join(s.poller.Add(slot.slot), slot.Send(remote, control("from somebody without privileges")))
+		}
+		result <- err
+	}()
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = slot.slot.Close() })
+	if r := s.next("a message to the successor"); r.payload != string(control("while nobody reads")) || r.remote != remote {
+		t.Errorf("the successor received %+v", r)
+	}
+	if b, from := readFrom(t, peer, "a message of the successor"); b != string(control("from somebody without privileges")) || from != at {
+		t.Errorf("the client received %q from %s", b, from)
+	}
+	frames()
+}
+
+// dropPrivileges makes the thread that of nobody, for the rest of its life, which ends with the goroutine.
+func dropPrivileges(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	const nobody = 65534
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
+		t.Error(errno)
 	}
 }
 
