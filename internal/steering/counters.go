@@ -19,6 +19,10 @@ const (
 	counterClearOutput     = "clear_output"
 	counterSteeredIn       = "steered_in"
 	counterSteeredOut      = "steered_out"
+	counterPlainForeign    = "plain_foreign"
+	counterPlainSetup      = "plain_setup"
+	counterPlainIn         = "plain_in"
+	counterPlainOut        = "plain_out"
 )
 
 // Counter counts packets, and their octets from the network header on.
@@ -27,17 +31,22 @@ type Counter struct {
 	Bytes   uint64 `json:"bytes"`
 }
 
-// Counters are the counters of the table since its first installation. All but the last two count drops.
+// Counters are the counters of the table since its first installation. Those from SteeredIn on, PlainForeign
+// excepted, count what passed; the others count drops.
 type Counters struct {
-	PlainL2TP       Counter `json:"plain_l2tp"`        // UDP to port 1701 without IPsec
+	PlainL2TP       Counter `json:"plain_l2tp"`        // UDP to port 1701 without IPsec, and not from a plain peer
 	ForeignSA       Counter `json:"foreign_sa"`        // UDP to port 1701 out of an SA that is not a client's
 	OutsideL2TP     Counter `json:"outside_l2tp"`      // out of a client's SA, but not UDP to port 1701
 	Malformed       Counter `json:"malformed"`         // not L2TPv2 (RFC 2661), or truncated
 	ForeignTunnelID Counter `json:"foreign_tunnel_id"` // L2TP data with the tunnel id of another client
-	SpoofedSource   Counter `json:"spoofed_source"`    // from a PPP interface, with a source address not routed to it
-	ClearOutput     Counter `json:"clear_output"`      // from a client's socket, but no IPsec on the route
+	SpoofedSource   Counter `json:"spoofed_source"`    // from a PPP interface or a plain peer, with a source address not routed to the interface
+	ClearOutput     Counter `json:"clear_output"`      // from a client's socket, but no IPsec on the route; from that of a plain tunnel, but to nobody listed
 	SteeredIn       Counter `json:"steered_in"`        // delivered to a client's port
 	SteeredOut      Counter `json:"steered_out"`       // sent by a client's port
+	PlainForeign    Counter `json:"plain_foreign"`     // from a plain peer, but not for a tunnel of its own
+	PlainSetup      Counter `json:"plain_setup"`       // control messages of plain peers that begin a tunnel
+	PlainIn         Counter `json:"plain_in"`          // delivered to the port of a plain tunnel
+	PlainOut        Counter `json:"plain_out"`         // sent by the port of a plain tunnel
 }
 
 // named lists the fields by the names of their nftables counters, in the order of the table.
@@ -52,6 +61,10 @@ func (c *Counters) named() []namedCounter {
 		{counterClearOutput, &c.ClearOutput},
 		{counterSteeredIn, &c.SteeredIn},
 		{counterSteeredOut, &c.SteeredOut},
+		{counterPlainForeign, &c.PlainForeign},
+		{counterPlainSetup, &c.PlainSetup},
+		{counterPlainIn, &c.PlainIn},
+		{counterPlainOut, &c.PlainOut},
 	}
 }
 

@@ -1,6 +1,10 @@
 package steering
 
-import "github.com/google/nftables/expr"
+import (
+	"slices"
+
+	"github.com/google/nftables/expr"
+)
 
 // Names of the chains. The first two are base chains, the others are reached by goto and each ends with a drop, so that a rule which a strange
 // packet breaks (a field that lies behind its end, a fragment without a UDP header) leads to the drop and never to an accept.
@@ -38,12 +42,7 @@ type chain struct {
 
 // chains returns the whole table. Chains that others refer to come first.
 func (c Config) chains() []chain {
-	tagged := mark(expr.CmpOpEq, 0xffff0000, uint32(c.Tag)<<16)
-	to1701 := join(udp(), field(expr.CmpOpEq, offDestPort, be16(l2tpPort)))
-	reject := func(comment, counter string, match ...[]expr.Any) rule {
-		return rule{comment, join(join(match...), count(counter), drop())}
-	}
-	return []chain{
+	return append(c.plainChains(), []chain{
 		{chainDeliver, append(
 			eachChecksum("to the port of the client", func(update bool) []expr.Any {
 				return join(portOfMark(), one(store(scratch, offDestPort, update)), clearMark(), one(&expr.Notrack{}), count(counterSteeredIn), accept())
@@ -61,7 +60,7 @@ func (c Config) chains() []chain {
 			reject("not L2TPv2, or truncated", counterMalformed),
 		}},
 		{chainClient, []rule{
-			{"L2TP", join(to1701, gotoChain(chainL2TP))},
+			{"L2TP", join(to1701(), gotoChain(chainL2TP))},
 			reject("a client's SA carries L2TP only", counterOutsideL2TP),
 		}},
 		{chainReply, append(append(
@@ -71,17 +70,29 @@ func (c Config) chains() []chain {
 			})...),
 			reject("could not be rewritten", counterMalformed),
 		)},
-		{chainPrerouting, []rule{
-			{"decrypted by a client's SA", join(secpath(true), tagged, gotoChain(chainClient))},
-			reject("L2TP is refused without IPsec", counterPlainL2TP, to1701, secpath(false)),
-			reject("L2TP from an SA that is not ours", counterForeignSA, to1701, secpath(true)),
-			reject("source address not routed to this PPP interface", counterSpoofedSource, interfacePrefix(c.InterfacePrefix), noReversePath()),
-		}},
-		{chainOutput, []rule{
-			// The encrypted packet passes here again and still has the mark; its port 4500 is outside of the block.
-			{"sent by a client's socket", join(tagged, udp(), maskedField(expr.CmpOpEq, offSourcePort, be16(c.PortMask), be16(c.PortBase)), gotoChain(chainReply))},
-		}},
-	}
+		{chainPrerouting, slices.Concat(
+			[]rule{{"decrypted by a client's SA", join(secpath(true), c.tagged(), gotoChain(chainClient))}},
+			c.plainPrerouting(),
+			[]rule{
+				reject("L2TP is refused without IPsec", counterPlainL2TP, to1701(), secpath(false)),
+				reject("L2TP from an SA that is not ours", counterForeignSA, to1701(), secpath(true)),
+				reject("source address not routed to this PPP interface", counterSpoofedSource, interfacePrefix(expr.CmpOpEq, c.InterfacePrefix), noReversePath()),
+			})},
+		// The encrypted packet passes here again and still has the mark; its port 4500 is outside of the block.
+		{chainOutput, append(
+			[]rule{{"sent by a client's socket", join(c.tagged(), udp(), maskedField(expr.CmpOpEq, offSourcePort, be16(c.PortMask), be16(c.PortBase)), gotoChain(chainReply))}},
+			c.plainOutgoing()...)},
+	}...)
+}
+
+// tagged matches our marks.
+func (c Config) tagged() []expr.Any { return mark(expr.CmpOpEq, 0xffff0000, uint32(c.Tag)<<16) }
+
+func to1701() []expr.Any { return join(udp(), field(expr.CmpOpEq, offDestPort, be16(l2tpPort))) }
+
+// reject is a rule that counts and drops.
+func reject(comment, counter string, match ...[]expr.Any) rule {
+	return rule{comment, join(join(match...), count(counter), drop())}
 }
 
 // eachChecksum returns a rule for packets without UDP checksum, and one for packets with.
@@ -115,8 +126,8 @@ func (c Config) compareTunnelID(offset uint32) []rule {
 	}
 }
 
-func interfacePrefix(prefix string) []expr.Any {
-	return []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: scratch}, cmp(expr.CmpOpEq, []byte(prefix))}
+func interfacePrefix(op expr.CmpOp, prefix string) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: scratch}, cmp(op, []byte(prefix))}
 }
 
 // noReversePath is strict reverse path filtering: no route to the source address over the interface that the packet came in by.

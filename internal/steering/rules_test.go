@@ -1,6 +1,8 @@
 package steering
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,12 +27,47 @@ func TestValidate(t *testing.T) {
 		{Config{PortBase: 0x1000, PortMask: 0xF000}, "port 4500"},
 		{Config{PortBase: 0x0600, PortMask: 0xFE00}, "port 1701"},
 		{Config{PortBase: 0xC000, PortMask: 0xC000}, "port 65535"},
+		{Config{PortBase: 0x2000, PortMask: 0xE000}, ""}, // nobody needs the block of plain tunnels
+		{plainConfig("10.0.0.0/8", "fd00::/8", "192.0.2.1/32"), ""},
+		{plainConfig("0.0.0.0/0"), "at least 8 bits"},
+		{plainConfig("10.0.0.1/8"), "masked"},
+		{plainConfig("::ffff:10.0.0.0/104"), "IPv4 or IPv6"},
+		{plainConfig(slices.Repeat([]string{"10.0.0.0/8"}, 65)...), "at most 64"},
+		{Config{PlainPeers: []netip.Prefix{{}}}, "at least 8 bits"},
+		{overlapping(0x6000, 0xE000), "overlap"},
+		{overlapping(0x4000, 0xC000), "overlap"},
+		{overlapping(0x4ff0, 0xfff0), "overlap"},
+		{overlapping(0x8000, 0x8000), "port 65535"},
+		{overlapping(0x1000, 0xF000), "port 4500"},
+		{overlapping(0x2001, 0xE000), "outside of the mask"},
+		{overlapping(0x8000, 0xE000), ""},
 	} {
 		err := c.cfg.Validate()
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%+v: %v, want %q", c.cfg, err, c.want)
 		}
 	}
+}
+
+// plainConfig is the default but for plain peers.
+func plainConfig(peers ...string) Config {
+	var c Config
+	for _, p := range peers {
+		c.PlainPeers = append(c.PlainPeers, netip.MustParsePrefix(p))
+	}
+	return c.withDefaults()
+}
+
+func overlapping(base, mask uint16) Config {
+	c := plainConfig("10.0.0.0/8")
+	c.PlainBase, c.PlainMask = base, mask
+	return c
+}
+
+// eachConfig tests the table without plain peers, and with.
+func eachConfig(t *testing.T, test func(t *testing.T, c Config)) {
+	t.Run("clients", func(t *testing.T) { test(t, DefaultConfig()) })
+	t.Run("plain peers", func(t *testing.T) { test(t, plainConfig("10.0.0.0/8", "fd00::/8")) })
 }
 
 // verdict is what the rule does at its end.
@@ -41,8 +78,12 @@ func verdict(r rule) *expr.Verdict {
 
 // A rule that a strange packet breaks is skipped; what comes after it must not let the packet pass.
 func TestEveryChainThatIsJumpedToEndsWithCountedDrop(t *testing.T) {
+	eachConfig(t, everyChainEndsWithCountedDrop)
+}
+
+func everyChainEndsWithCountedDrop(t *testing.T, cfg Config) {
 	seen := map[string]bool{}
-	for _, ch := range DefaultConfig().chains() {
+	for _, ch := range cfg.chains() {
 		for i, r := range ch.rules {
 			v := verdict(r)
 			if v == nil {
@@ -71,9 +112,9 @@ func TestEveryChainThatIsJumpedToEndsWithCountedDrop(t *testing.T) {
 
 // "udp dport set" with checksum update makes a wrong checksum of a missing one.
 func TestPortsAreRewrittenWithAndWithoutChecksum(t *testing.T) {
-	for _, name := range []string{chainDeliver, chainReply} {
+	for _, name := range []string{chainDeliver, chainReply, chainPlainShort, chainPlainLong, chainPlainReply} {
 		var updates []expr.PayloadCsumType
-		for _, ch := range DefaultConfig().chains() {
+		for _, ch := range plainConfig("10.0.0.0/8").chains() {
 			if ch.name != name {
 				continue
 			}
@@ -101,7 +142,9 @@ func TestPortsAreRewrittenWithAndWithoutChecksum(t *testing.T) {
 }
 
 // The table is replaced in one batch: a packet sees the old rules or the new ones.
-func TestInstallIsOneTransaction(t *testing.T) {
+func TestInstallIsOneTransaction(t *testing.T) { eachConfig(t, installIsOneTransaction) }
+
+func installIsOneTransaction(t *testing.T, cfg Config) {
 	var batches [][]netlink.Message
 	conn, err := nftables.New(nftables.WithTestDial(func(req []netlink.Message) ([]netlink.Message, error) {
 		if len(req) > 0 {
@@ -118,7 +161,7 @@ func TestInstallIsOneTransaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	DefaultConfig().build(conn, Counters{})
+	cfg.build(conn, Counters{})
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +179,7 @@ func TestInstallIsOneTransaction(t *testing.T) {
 		kinds = append(kinds, names[m.Header.Type])
 	}
 	want := "begin table delete table" + strings.Repeat(" counter", len((&Counters{}).named()))
-	for _, ch := range DefaultConfig().chains() {
+	for _, ch := range cfg.chains() {
 		want += " chain" + strings.Repeat(" rule", len(ch.rules))
 	}
 	if got := strings.Join(kinds, " "); got != want+" end" {

@@ -17,6 +17,13 @@
 //     (SpoofedSource).
 //   - Nothing leaves a client's socket without IPsec (ClearOutput).
 //
+// # Plain peers
+//
+// L2TP without IPsec is let in from the prefixes of [Config].PlainPeers, if there are any. Their tunnels have ports in a block of their own, and the
+// tunnel id of a packet becomes its destination port: an SCCRQ has none and goes to port 1701. Behind the new port there must be
+// a socket of ours, which is connected to the sender; so a plain peer reaches neither the tunnel of another one nor that of a client
+// (PlainForeign), nor by the way of this table a service of the machine. Its source address must be routed to the interface that the packet came in by.
+//
 // # Comparing two registers on kernels that cannot
 //
 // The nftables of Linux before 6.13 compare a register only to a constant, but the tunnel id must be compared to the mark. The rules
@@ -38,6 +45,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -48,6 +56,9 @@ const (
 	DefaultPortBase uint16 = 0x4000
 	DefaultPortMask uint16 = 0xC000
 	DefaultPrefix          = "l2t"
+
+	DefaultPlainBase uint16 = 0x2000
+	DefaultPlainMask uint16 = 0xE000
 )
 
 // l2tpPort is the well-known UDP port of L2TP (RFC 2661 section 8.1).
@@ -63,6 +74,10 @@ type Config struct {
 	PortBase, PortMask uint16
 	// InterfacePrefix is what the names of our PPP interfaces begin with, 1 to 14 octets.
 	InterfacePrefix string
+	// PlainPeers may speak L2TP without IPsec; nobody if it is empty. PlainBase and PlainMask describe the block of their tunnels' ports, apart from that
+	// of the clients.
+	PlainPeers           []netip.Prefix
+	PlainBase, PlainMask uint16
 }
 
 // DefaultConfig returns the table "l2tpctl" for the tag 0x1701, ports 16384 to 32767 and interfaces "l2t*".
@@ -81,10 +96,13 @@ func (c Config) withDefaults() Config {
 	if c.InterfacePrefix == "" {
 		c.InterfacePrefix = DefaultPrefix
 	}
+	if c.PlainBase == 0 && c.PlainMask == 0 {
+		c.PlainBase, c.PlainMask = DefaultPlainBase, DefaultPlainMask
+	}
 	return c
 }
 
-// Validate reports what is wrong with the configuration. The block of ports must not contain the ports of IKE (500, 4500), which
+// Validate reports what is wrong with the configuration. A block of ports must not contain the ports of IKE (500, 4500), which
 // would make the output rule catch encrypted packets, nor 1701, nor 0 and 0xffff, which the comparison of tunnel ids cannot tell apart.
 func (c Config) Validate() error {
 	c = c.withDefaults()
@@ -94,12 +112,19 @@ func (c Config) Validate() error {
 	if n := len(c.InterfacePrefix); n > 14 || strings.ContainsAny(c.InterfacePrefix, " /:*\x00") {
 		return fmt.Errorf("interface prefix %q: want 1 to 14 octets without blanks, '/', ':' and '*'", c.InterfacePrefix)
 	}
-	if c.PortBase&^c.PortMask != 0 {
-		return fmt.Errorf("port base %#04x has bits outside of the mask %#04x", c.PortBase, c.PortMask)
+	if err := validateBlock("clients", c.PortBase, c.PortMask); err != nil {
+		return err
+	}
+	return c.validatePlain()
+}
+
+func validateBlock(whose string, base, mask uint16) error {
+	if base&^mask != 0 {
+		return fmt.Errorf("port base %#04x of %s has bits outside of the mask %#04x", base, whose, mask)
 	}
 	for _, p := range []uint16{0, 500, l2tpPort, 4500, 0xffff} {
-		if p&c.PortMask == c.PortBase {
-			return fmt.Errorf("the block of ports (base %#04x, mask %#04x) must not contain port %d", c.PortBase, c.PortMask, p)
+		if p&mask == base {
+			return fmt.Errorf("the block of ports of %s (base %#04x, mask %#04x) must not contain port %d", whose, base, mask, p)
 		}
 	}
 	return nil

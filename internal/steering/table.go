@@ -36,7 +36,7 @@ func (c Config) install(least Counters) error {
 	counters.raise(least)
 	c.build(conn, counters)
 	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("install nftables table inet %s (needs CAP_NET_ADMIN, and the modules nf_tables, nft_ct, nft_fib_inet): %w", c.Table, err)
+		return fmt.Errorf("install nftables table inet %s (needs CAP_NET_ADMIN, and the modules nf_tables, nft_ct, nft_fib_inet, for plain peers nft_socket): %w", c.Table, err)
 	}
 	return nil
 }
