@@ -308,7 +308,7 @@ func TestReferenceCertificates(t *testing.T) {
 	if len(c.IKE.Groups) != 1 || len(c.IKE.Certificates) != 1 || len(c.IKE.Authorities) != 1 || len(c.IKE.Allow) != 3 || len(c.IKE.Revocation.CRLs) != 2 || c.IKE.Revocation.OCSP == "" {
 		t.Errorf("%+v", c.IKE)
 	}
-	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], `ike.groups[0]: Aggressive Mode is on for "sales"`) {
+	if len(c.Warnings) != 2 || !strings.Contains(c.Warnings[0], `ike.groups[0]: Aggressive Mode is on for "sales"`) || !strings.Contains(c.Warnings[1], "l2tp.plain_peers: ") {
 		t.Errorf("warnings %q", c.Warnings)
 	}
 }

@@ -48,12 +48,16 @@ func Compare(old, new *Config) []Change {
 	value(d, "l2tp.host_name", EffectReconnect, old.L2TP.HostName, new.L2TP.HostName)
 	value(d, "l2tp.hello_interval", EffectReconnect, old.L2TP.HelloInterval, new.L2TP.HelloInterval)
 	value(d, "l2tp.max_sessions", EffectReconnect, old.L2TP.MaxSessions, new.L2TP.MaxSessions)
+	value(d, "l2tp.plain_max_tunnels", EffectReconnect, old.L2TP.PlainMaxTunnels, new.L2TP.PlainMaxTunnels)
 	value(d, "log.level", EffectNow, old.Log.Level, new.Log.Level)
 
 	d.list("listen", EffectRestart, words(old.Listen), words(new.Listen), "none")
 	value(d, "slots.tag", EffectRestart, hex(old.Slots.Tag), hex(new.Slots.Tag))
 	value(d, "slots.port_base", EffectRestart, old.Slots.PortBase, new.Slots.PortBase)
 	value(d, "slots.port_mask", EffectRestart, hex(old.Slots.PortMask), hex(new.Slots.PortMask))
+	value(d, "slots.plain_base", EffectRestart, old.Slots.PlainBase, new.Slots.PlainBase)
+	value(d, "slots.plain_mask", EffectRestart, hex(old.Slots.PlainMask), hex(new.Slots.PlainMask))
+	d.list("l2tp.plain_peers", EffectRestart, words(old.L2TP.PlainPeers), words(new.L2TP.PlainPeers), "nobody")
 	value(d, "interface_prefix", EffectRestart, old.InterfacePrefix, new.InterfacePrefix)
 	value(d, "control.socket", EffectRestart, old.Control.Socket, new.Control.Socket)
 	value(d, "control.group", EffectRestart, cmp.Or(old.Control.Group, "none"), cmp.Or(new.Control.Group, "none"))
@@ -65,6 +69,7 @@ func Compare(old, new *Config) []Change {
 func WithoutRestart(running, new *Config) *Config {
 	c := *new
 	c.Listen, c.Slots, c.InterfacePrefix, c.Control, c.Log.Format = running.Listen, running.Slots, running.InterfacePrefix, running.Control, running.Log.Format
+	c.L2TP.PlainPeers = running.L2TP.PlainPeers
 	return &c
 }
 

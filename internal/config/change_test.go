@@ -119,6 +119,8 @@ func alter(t *testing.T, path string, v reflect.Value) {
 		*f = netip.MustParseAddr("10.1.2.3")
 	case *[]netip.Addr:
 		*f = append(*f, netip.MustParseAddr("10.1.2.3"))
+	case *[]netip.Prefix:
+		*f = append(*f, netip.MustParsePrefix("10.0.0.0/8"))
 	case *[]pool.Range:
 		*f = (*f)[:0:0]
 	case *[]Key:

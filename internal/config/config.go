@@ -137,6 +137,9 @@ type L2TP struct {
 	HostName      string        // Host Name AVP; default: name of the machine
 	HelloInterval time.Duration // silence after which a Hello is sent
 	MaxSessions   int           // sessions in one tunnel
+	// PlainPeers may do without IPsec: masked prefixes, none twice. Empty: nobody.
+	PlainPeers      []netip.Prefix
+	PlainMaxTunnels int // tunnels of one address without IPsec
 }
 
 // AuthMethod is a PPP authentication protocol.
@@ -166,11 +169,12 @@ type User struct {
 	Address  netip.Addr // fixed address; the zero Addr if the user gets one from the pool
 }
 
-// Slots is the block of local UDP ports, one for each client. A port P is in the block when P & PortMask == PortBase.
+// Slots is the block of local UDP ports, one for each client. A port P is in the block when P & PortMask == PortBase. That of the
+// tunnels without IPsec is only used if there are L2TP.PlainPeers.
 type Slots struct {
-	Tag      uint16 // upper half of the packet marks and reqids that are ours
-	PortBase uint16
-	PortMask uint16
+	Tag                  uint16 // upper half of the packet marks and reqids that are ours
+	PortBase, PortMask   uint16
+	PlainBase, PlainMask uint16
 }
 
 // Last returns the highest port of the block.
@@ -178,6 +182,11 @@ func (s Slots) Last() uint16 { return s.PortBase | ^s.PortMask }
 
 // Size returns the number of ports in the block, and so of clients.
 func (s Slots) Size() int { return int(^s.PortMask) + 1 }
+
+// Plain returns the block of the tunnels without IPsec in the place of that of the clients.
+func (s Slots) Plain() Slots {
+	return Slots{Tag: s.Tag, PortBase: s.PlainBase, PortMask: s.PlainMask}
+}
 
 // Control configures the control API.
 type Control struct {

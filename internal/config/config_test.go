@@ -41,7 +41,7 @@ func TestMinimalHasDefaults(t *testing.T) {
 			HalfOpenMax: 1000, HalfOpenUnproved: 32768, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second, MaxChildren: 8,
 			MaxClientsPerAddr: 1024,
 		},
-		L2TP: L2TP{HelloInterval: time.Minute, MaxSessions: 4},
+		L2TP: L2TP{HelloInterval: time.Minute, MaxSessions: 4, PlainMaxTunnels: 64},
 		PPP: PPP{
 			LocalAddress: netip.MustParseAddr("10.99.0.1"), MTU: 1400, Auth: []AuthMethod{MSCHAPv2},
 			EchoInterval: 30 * time.Second, EchoFailures: 4,
@@ -49,7 +49,7 @@ func TestMinimalHasDefaults(t *testing.T) {
 		Users:           []User{{Name: "alice", Password: "replace-this-too"}},
 		Pool:            ranges(t, "10.99.0.2-10.99.0.254"),
 		Listen:          []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
-		Slots:           Slots{Tag: 0x1701, PortBase: 16384, PortMask: 0xC000},
+		Slots:           Slots{Tag: 0x1701, PortBase: 16384, PortMask: 0xC000, PlainBase: 8192, PlainMask: 0xE000},
 		InterfacePrefix: "l2t",
 		Control:         Control{Socket: "/run/l2tpctl/control.sock"},
 		Log:             Log{Level: "info", Format: "console"},

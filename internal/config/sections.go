@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/user"
@@ -26,9 +27,9 @@ func defaults() *Config {
 			HalfOpenMax: 1000, HalfOpenUnproved: 32768, HalfOpenPerAddr: 64, HalfOpenTimeout: 30 * time.Second,
 			MaxChildren: 8, MaxClientsPerAddr: 1024,
 		},
-		L2TP:            L2TP{HelloInterval: 60 * time.Second, MaxSessions: 4},
+		L2TP:            L2TP{HelloInterval: 60 * time.Second, MaxSessions: 4, PlainMaxTunnels: 64},
 		PPP:             PPP{MTU: 1400, Auth: []AuthMethod{MSCHAPv2}, EchoInterval: 30 * time.Second, EchoFailures: 4},
-		Slots:           Slots{Tag: 0x1701, PortBase: 0x4000, PortMask: 0xC000},
+		Slots:           Slots{Tag: 0x1701, PortBase: 0x4000, PortMask: 0xC000, PlainBase: 0x2000, PlainMask: 0xE000},
 		InterfacePrefix: "l2t",
 		Control:         Control{Socket: DefaultSocket},
 		Log:             Log{Level: "info", Format: "console"},
@@ -80,6 +81,7 @@ func (d *decoder) config(root ast.Node) *Config {
 		}
 	}
 	d.addresses(c, seen["pool"])
+	d.plain(c, seen["l2tp"], seen["slots"])
 	return c
 }
 
@@ -169,6 +171,8 @@ func (d *decoder) l2tp(c *Config, path string, n ast.Node) {
 		field{"hello_interval", d.duration(&c.L2TP.HelloInterval, 5*time.Second, time.Hour, false)},
 		field{"host_name", d.str(&c.L2TP.HostName, "a name of 1 to 255 visible ASCII characters", visible)},
 		field{"max_sessions", integer(d, &c.L2TP.MaxSessions, 1, 1000)},
+		field{"plain_peers", func(path string, n ast.Node) { d.plainPeers(c, path, n) }},
+		field{"plain_max_tunnels", integer(d, &c.L2TP.PlainMaxTunnels, 1, 8192)},
 	)
 }
 
@@ -196,21 +200,31 @@ func (d *decoder) slots(c *Config, path string, n ast.Node) {
 		field{"tag", integer(d, &c.Slots.Tag, 1, 0xffff)},
 		field{"port_base", integer(d, &c.Slots.PortBase, 1024, 0xffff)},
 		field{"port_mask", integer(d, &c.Slots.PortMask, 0x8000, 0xfff0)},
+		field{"plain_base", integer(d, &c.Slots.PlainBase, 1024, 0xffff)},
+		field{"plain_mask", integer(d, &c.Slots.PlainMask, 0x8000, 0xfff0)},
 	)
 	if len(d.errs) > before {
 		return // what follows would be about values that the file does not have
 	}
-	s := c.Slots
-	at := cmp.Or(seen["port_base"], seen["port_mask"], n)
+	d.block(c.Slots, "port", seen, path, n)
+	if seen["plain_base"] != nil || seen["plain_mask"] != nil {
+		d.block(c.Slots.Plain(), "plain", seen, path, n)
+	}
+}
+
+// block checks a block of ports, whose keys begin with name.
+func (d *decoder) block(s Slots, name string, seen map[string]ast.Node, path string, n ast.Node) {
+	base, mask := name+"_base", name+"_mask"
+	at := cmp.Or(seen[base], seen[mask], n)
 	if host := ^s.PortMask; host&(host+1) != 0 {
-		d.fail(cmp.Or(seen["port_mask"], n), join(path, "port_mask"), hex(s.PortMask), "a mask whose ones are its leading bits, such as 0xC000")
+		d.fail(cmp.Or(seen[mask], n), join(path, mask), hex(s.PortMask), "a mask whose ones are its leading bits, such as 0xC000")
 		return
 	}
 	if s.PortBase&^s.PortMask != 0 {
-		d.fail(at, join(path, "port_base"), hex(s.PortBase), "a port that is a multiple of "+strconv.Itoa(s.Size())+", the size of the block (port_base & port_mask == port_base)")
+		d.fail(at, join(path, base), hex(s.PortBase), fmt.Sprintf("a port that is a multiple of %d, the size of the block (%s & %s == %s)", s.Size(), base, mask, base))
 		return
 	}
-	// 500 is below the range of port_base. The steering rules cannot tell tunnel id 65535 from others: it is zero in one's complement.
+	// 500 is below the range of the first port. The steering rules cannot tell tunnel id 65535 from others: it is zero in one's complement.
 	for _, port := range []uint16{1701, 4500, 0xffff} {
 		if port&s.PortMask == s.PortBase {
 			d.fail(at, path, "ports "+s.ports()+" overlapping with "+strconv.Itoa(int(port)), "a block without 1701, 4500 and 65535")
