@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -12,6 +13,11 @@ import (
 // Conn speaks NETLINK_XFRM in the network namespace of the thread that dialled. It is safe for concurrent use.
 type Conn struct {
 	nl *netlink.Conn
+
+	moving    sync.Mutex    // held by Move
+	deletions *netlink.Conn // what the kernel tells of SAs that Move deletes
+	migrates  bool          // the kernel can move an SA by itself, if it was asked
+	asked     bool
 }
 
 // Dial opens the connection. It fails with EPROTONOSUPPORT when the kernel has no XFRM netlink interface.
@@ -22,20 +28,33 @@ func Dial() (*Conn, error) {
 	}
 	// Every supported kernel has it; without it errors are merely terse.
 	_ = nl.SetOption(netlink.ExtendedAcknowledge, true)
-	return &Conn{nl: nl}, nil
+	deletions, err := netlink.Dial(unix.NETLINK_XFRM, nil)
+	if err != nil {
+		_ = nl.Close()
+		return nil, wrap("open XFRM netlink", err)
+	}
+	return &Conn{nl: nl, deletions: deletions}, nil
 }
 
 // Close closes the connection. SAs stay in the kernel.
-func (c *Conn) Close() error { return c.nl.Close() }
+func (c *Conn) Close() error {
+	if c.deletions == nil {
+		return c.nl.Close()
+	}
+	return errors.Join(c.nl.Close(), c.deletions.Close())
+}
 
 // Add installs an SA (XFRM_MSG_NEWSA). An SA with the same ID gives os.ErrExist.
-func (c *Conn) Add(s *State) error {
-	err := c.put("add", msgNewSA, s)
+func (c *Conn) Add(s *State) error { return c.add(s, nil) }
+
+// add is Add with further attributes.
+func (c *Conn) add(s *State, more []byte) error {
+	err := c.put("add", msgNewSA, s, more)
 	if s.ESN && s.Direction == Out && errors.Is(err, unix.EINVAL) {
 		// Kernels before 6.10 know no directions, and want a window with ESN even where there is nothing to receive.
 		old := *s
 		old.Direction, old.ReplayWindow = 0, 1
-		if c.put("add", msgNewSA, &old) == nil {
+		if c.put("add", msgNewSA, &old, more) == nil {
 			return nil
 		}
 	}
@@ -47,15 +66,15 @@ func (c *Conn) Add(s *State) error {
 func (c *Conn) Update(s *State) error {
 	here := *s
 	here.Offload = Offload{} // the kernel would give the device a second one for a moment, for which it may have no room
-	return c.put("update", msgUpdSA, &here)
+	return c.put("update", msgUpdSA, &here, nil)
 }
 
-func (c *Conn) put(verb string, kind netlink.HeaderType, s *State) error {
+func (c *Conn) put(verb string, kind netlink.HeaderType, s *State, more []byte) error {
 	op := fmt.Sprintf("%s SA %s", verb, s.ID)
 	if err := s.validate(); err != nil {
 		return &Error{Op: op, Err: err}
 	}
-	data := s.appendTo(nil)
+	data := append(s.appendTo(nil), more...)
 	defer clear(data) // it holds the keys
 	_, err := c.nl.Execute(netlink.Message{
 		Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Acknowledge},

@@ -17,6 +17,8 @@ const (
 	msgUpdSA   = 0x1a
 	msgFlushSA = 0x1c
 	msgMapping = 0x26
+
+	msgMigrateState = 0x29 // Linux 7.2
 )
 
 // Attribute types, enum xfrm_attr_type_t.
@@ -24,6 +26,7 @@ const (
 	attrAlgCrypt     = 2
 	attrEncap        = 4
 	attrSA           = 6
+	attrLifetime     = 9
 	attrReplay       = 10
 	attrAlgAEAD      = 18
 	attrAlgAuthTrunc = 20
@@ -53,6 +56,8 @@ const (
 	sizeReplay         = 12
 	sizeAlgName        = 64
 	sizeOffload        = 8
+	sizeLifetimeCur    = 32
+	sizeMigrateState   = 132
 )
 
 // Offsets in struct xfrm_usersa_info.
@@ -67,6 +72,15 @@ const (
 	offSAMode     = 214
 	offSAReplay   = 215
 	offSAFlags    = 216
+)
+
+// Offsets in struct xfrm_user_migrate_state.
+const (
+	offMigrateDst      = sizeUserSAID
+	offMigrateSrc      = offMigrateDst + sizeAddress
+	offMigrateSelector = offMigrateSrc + sizeAddress + 8 // after the mark, which is zero as that of every SA of ours
+	offMigrateReqID    = offMigrateSelector + sizeSelector
+	offMigrateFamily   = offMigrateReqID + 8
 )
 
 // flagESN is XFRM_STATE_ESN.

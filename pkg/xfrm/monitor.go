@@ -84,7 +84,7 @@ func (m *Monitor) Receive() ([]Event, error) {
 	for {
 		// After an overrun the kernel drops everything, and says so only once, until nothing waits any more: whoever compared
 		// before would miss what happens between the comparison and the last old event.
-		if m.lost && !m.waiting() {
+		if m.lost && !waiting(m.nl) {
 			m.lost = false
 			return nil, fmt.Errorf("receive XFRM events: %w", ErrOverrun)
 		}
@@ -111,24 +111,6 @@ func (m *Monitor) Receive() ([]Event, error) {
 			return events, nil
 		}
 	}
-}
-
-// waiting tells whether events can be read without waiting for them.
-func (m *Monitor) waiting() bool {
-	raw, err := m.nl.SyscallConn()
-	if err != nil {
-		return false
-	}
-	fds := []unix.PollFd{{Events: unix.POLLIN}}
-	err = raw.Control(func(fd uintptr) {
-		fds[0].Fd = int32(fd)
-		for {
-			if _, err := unix.Poll(fds, 0); !errors.Is(err, unix.EINTR) {
-				return
-			}
-		}
-	})
-	return err == nil && fds[0].Revents&unix.POLLIN != 0
 }
 
 // Close ends the Monitor and a waiting Receive.
@@ -201,4 +183,22 @@ func parseMapping(b []byte) (Event, error) {
 		Old: netip.AddrPortFrom(before, network.Uint16(b[60:])),
 		New: netip.AddrPortFrom(after, network.Uint16(b[62:])),
 	}, nil
+}
+
+// waiting tells whether something can be read without waiting for it.
+func waiting(nl *netlink.Conn) bool {
+	raw, err := nl.SyscallConn()
+	if err != nil {
+		return false
+	}
+	fds := []unix.PollFd{{Events: unix.POLLIN}}
+	err = raw.Control(func(fd uintptr) {
+		fds[0].Fd = int32(fd)
+		for {
+			if _, err := unix.Poll(fds, 0); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	})
+	return err == nil && fds[0].Revents&unix.POLLIN != 0
 }

@@ -89,5 +89,11 @@ func (s *State) parseOffload(b []byte) error {
 	if b[4]&offloadPacket != 0 {
 		s.Offload.Mode = OffloadPacket
 	}
+	if s.Direction == 0 { // a kernel without directions; others send that, too
+		s.Direction = Out
+		if b[4]&offloadInbound != 0 {
+			s.Direction = In
+		}
+	}
 	return nil
 }

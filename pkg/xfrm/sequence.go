@@ -1,9 +1,11 @@
 package xfrm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Sequence are the highest sequence numbers of ESP packets so far, 32 bits wide, or 64 with ESN.
@@ -42,10 +44,13 @@ func (s *State) appendReplay(b []byte) []byte {
 	native.PutUint32(v[12:], uint32(s.Sequence.Sent>>32))
 	native.PutUint32(v[16:], uint32(s.Sequence.Received>>32))
 	native.PutUint32(v[20:], s.ReplayWindow)
+	if len(s.seen) == int(4*words) {
+		copy(v[sizeReplayESN:], s.seen)
+	}
 	return appendAttribute(b, attrReplayESN, v)
 }
 
-// parseReplayESN reads XFRMA_REPLAY_ESN_VAL but for the bitmap. s.ESN is known before.
+// parseReplayESN reads XFRMA_REPLAY_ESN_VAL. s.ESN is known before.
 func (s *State) parseReplayESN(b []byte) error {
 	if len(b) < sizeReplayESN {
 		return fmt.Errorf("replay state of %d octets is shorter than %d", len(b), sizeReplayESN)
@@ -55,6 +60,10 @@ func (s *State) parseReplayESN(b []byte) error {
 		return fmt.Errorf("replay window of %d packets is above %d", window, MaxReplayWindow)
 	}
 	s.ReplayWindow = window
+	s.seen = nil
+	if bitmap := b[sizeReplayESN:]; uint64(len(bitmap)) == 4*uint64((window+31)/32) && slices.ContainsFunc(bitmap, func(o byte) bool { return o != 0 }) {
+		s.seen = bytes.Clone(bitmap)
+	}
 	s.Sequence = Sequence{Sent: uint64(native.Uint32(b[4:])), Received: uint64(native.Uint32(b[8:]))}
 	if s.ESN {
 		s.Sequence.Sent |= uint64(native.Uint32(b[12:])) << 32

@@ -82,6 +82,8 @@ type State struct {
 	ReplayWindow uint32
 	// Sequence is where counting goes on with Add, zero for a new SA; Get tells where it is. Update leaves it alone.
 	Sequence Sequence
+	// seen is the replay window as the kernel keeps it, a bit for each packet; nil if none has come.
+	seen []byte
 	// MappingThreshold is the shortest time between two Mapping events of an inbound encapsulated SA, in whole seconds;
 	// zero sends one for each packet.
 	MappingThreshold time.Duration
@@ -180,11 +182,7 @@ func (s *State) appendAttributes(b []byte) []byte {
 		b = appendAlgorithm(b, attrAlgAEAD, s.AEAD.Name, s.AEAD.Key, true, s.AEAD.ICVBits)
 	}
 	if s.Encap != nil {
-		tmpl := make([]byte, sizeEncapTmpl)
-		native.PutUint16(tmpl[0:], unix.UDP_ENCAP_ESPINUDP)
-		network.PutUint16(tmpl[2:], s.Encap.SrcPort)
-		network.PutUint16(tmpl[4:], s.Encap.DstPort)
-		b = appendAttribute(b, attrEncap, tmpl)
+		b = s.Encap.append(b)
 	}
 	b = s.appendReplay(b)
 	b = s.appendOffload(b)
@@ -199,6 +197,15 @@ func (s *State) appendAttributes(b []byte) []byte {
 		b = appendAttribute(b, attrSADir, []byte{uint8(s.Direction)})
 	}
 	return b
+}
+
+// append appends struct xfrm_encap_tmpl.
+func (e *Encap) append(b []byte) []byte {
+	tmpl := make([]byte, sizeEncapTmpl)
+	native.PutUint16(tmpl[0:], unix.UDP_ENCAP_ESPINUDP)
+	network.PutUint16(tmpl[2:], e.SrcPort)
+	network.PutUint16(tmpl[4:], e.DstPort)
+	return appendAttribute(b, attrEncap, tmpl)
 }
 
 // seconds rounds up, so that a short lifetime does not become none.

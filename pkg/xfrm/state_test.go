@@ -171,7 +171,7 @@ func states() map[string]*State {
 
 // sameState compares but for what the kernel fills in and what it makes explicit.
 func sameState(a, b State) string {
-	return cmp.Diff(a, b, cmpopts.IgnoreFields(State{}, "Stats"), cmp.Comparer(func(x, y netip.Addr) bool { return x == y }),
+	return cmp.Diff(a, b, cmpopts.IgnoreFields(State{}, "Stats"), cmp.AllowUnexported(State{}), cmp.Comparer(func(x, y netip.Addr) bool { return x == y }),
 		cmp.Comparer(func(x, y netip.Prefix) bool { return x == y }))
 }
 
