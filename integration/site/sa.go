@@ -20,21 +20,24 @@ type child struct {
 	encapsulated bool
 }
 
-// reqid returns what ties the SAs with a peer to the sockets for it.
-func (s *Site) reqid(peer netip.Addr) uint32 {
+// ends are the two addresses of a connection.
+type ends struct{ local, remote netip.Addr }
+
+// reqid returns what ties the SAs of a connection to the sockets for it.
+func (s *Site) reqid(e ends) uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.reqids[peer] == 0 {
-		s.reqids[peer] = uint32(len(s.reqids) + 1)
+	if s.reqids[e] == 0 {
+		s.reqids[e] = uint32(len(s.reqids) + 1)
 	}
-	return s.reqids[peer]
+	return s.reqids[e]
 }
 
 // install puts one direction of a child into the kernel.
 func (s *Site) install(sa ikev1.ChildSA, direction xfrm.Direction) error {
 	local, remote := sa.Local, sa.Remote
 	st := &xfrm.State{
-		ID: xfrm.ID{Dst: remote.Addr(), SPI: sa.SPI}, Src: local.Addr(), ReqID: s.reqid(remote.Addr()), Direction: direction, ESN: sa.ESN,
+		ID: xfrm.ID{Dst: remote.Addr(), SPI: sa.SPI}, Src: local.Addr(), ReqID: s.reqid(ends{local.Addr(), remote.Addr()}), Direction: direction, ESN: sa.ESN,
 		Soft: xfrm.Limit{Bytes: sa.LifetimeBytes},
 	}
 	if direction == xfrm.In {

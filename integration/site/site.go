@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -31,7 +30,7 @@ type Site struct {
 	children map[ikev1.ChildID]*child // of the loop
 
 	mu     sync.Mutex
-	reqids map[netip.Addr]uint32 // of each peer
+	reqids map[ends]uint32
 	events []ikev1.Event
 	errs   []error
 }
@@ -40,7 +39,7 @@ type Site struct {
 func Open(cfg ikev1.Config) (_ *Site, err error) {
 	s := &Site{
 		inbox: make(chan func(time.Time) ikev1.Output, inboxSize), stop: make(chan struct{}),
-		children: make(map[ikev1.ChildID]*child), reqids: make(map[netip.Addr]uint32),
+		children: make(map[ikev1.ChildID]*child), reqids: make(map[ends]uint32),
 	}
 	if s.engine, err = ikev1.New(cfg, rand.Reader); err != nil {
 		return nil, err

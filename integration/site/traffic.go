@@ -37,7 +37,23 @@ type Stream struct {
 // Stream sends 200 datagrams each second to a peer, from a socket that takes and gives nothing but ESP with this peer. It returns when
 // the first one has come back. Call it on a thread in the site's namespace.
 func (s *Site) Stream(ctx context.Context, local, peer netip.Addr) (*Stream, error) {
-	reqid := s.reqid(peer)
+	conn, err := s.Dial(ctx, local, peer)
+	if err != nil {
+		return nil, err
+	}
+	st := &Stream{conn: conn, stop: make(chan struct{}), received: make(map[uint64]bool)}
+	if err := st.greet(); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	st.receiver.Go(st.receive)
+	st.sender.Go(st.send)
+	return st, nil
+}
+
+// Dial opens a socket that takes and gives nothing but ESP with a peer. There has to be a child. Call it on a thread in the site's
+// namespace.
+func (s *Site) Dial(ctx context.Context, local, peer netip.Addr) (*net.UDPConn, error) {
+	reqid := s.reqid(ends{local, peer})
 	dialer := net.Dialer{
 		LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, Port)),
 		Control: func(_, _ string, raw syscall.RawConn) error {
@@ -54,13 +70,7 @@ func (s *Site) Stream(ctx context.Context, local, peer netip.Addr) (*Stream, err
 	if err != nil {
 		return nil, fmt.Errorf("open a socket for %s: %w", peer, err)
 	}
-	st := &Stream{conn: conn.(*net.UDPConn), stop: make(chan struct{}), received: make(map[uint64]bool)}
-	if err := st.greet(); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	st.receiver.Go(st.receive)
-	st.sender.Go(st.send)
-	return st, nil
+	return conn.(*net.UDPConn), nil
 }
 
 // greet sends until an answer comes: the peer may be busy with its SAs.

@@ -155,6 +155,18 @@ func (l *LAC) Take() [][]byte {
 // Sessions returns the ids of the sessions that are up, in order.
 func (l *LAC) Sessions() []uint16 { return slices.Sorted(maps.Keys(l.up)) }
 
+// Peer returns the LNS's id of the tunnel; zero before it is known.
+func (l *LAC) Peer() uint16 { return l.peer }
+
+// PeerSession returns the LNS's id of one of the sessions.
+func (l *LAC) PeerSession(session uint16) uint16 { return l.up[session] }
+
+// Hello sends HELLO; it is answered when Idle says so.
+func (l *LAC) Hello(now time.Time) { l.post(now, 0, wire.HELLO.Value()) }
+
+// Idle reports that all messages are acknowledged.
+func (l *LAC) Idle() bool { return len(l.queue) == 0 }
+
 // Established reports whether the server has accepted the tunnel, and it was not ended.
 func (l *LAC) Established() bool { return l.peer != 0 && !l.stopping && !l.done }
 
