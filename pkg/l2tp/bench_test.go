@@ -103,6 +103,9 @@ type bench struct {
 	pending []Action
 	sent    []Datagram
 	events  []Event
+	records records
+	cfg     Config
+	rand    io.Reader
 }
 
 func newBench(t testing.TB, cfg Config) *bench {
@@ -112,11 +115,14 @@ func newBench(t testing.TB, cfg Config) *bench {
 
 func newBenchRand(t testing.TB, cfg Config, rand io.Reader) *bench {
 	t.Helper()
+	cfg.Records = true
 	e, err := New(cfg, rand)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{t: t, e: e, now: epoch, kernel: newKernelModel(t), remote: clientA}
+	return &bench{
+		t: t, e: e, now: epoch, kernel: newKernelModel(t), remote: clientA, records: make(records), cfg: cfg, rand: rand,
+	}
 }
 
 func (b *bench) take(out Output) {
@@ -124,6 +130,8 @@ func (b *bench) take(out Output) {
 	b.sent = append(b.sent, out.Send...)
 	b.events = append(b.events, out.Events...)
 	b.pending = append(b.pending, out.Actions...)
+	b.records.take(b.t, out)
+	b.records.check(b.t, b.e)
 	for !b.manual && len(b.pending) > 0 {
 		b.complete(nil)
 	}
@@ -135,6 +143,21 @@ func (b *bench) complete(fail error) {
 	a := b.pending[0]
 	b.pending = b.pending[1:]
 	b.take(b.e.Complete(b.now, a.Identifier(), b.kernel.perform(a, fail)))
+}
+
+// restart puts an engine that knows the records only in the place of the one that there is.
+func (b *bench) restart() {
+	b.t.Helper()
+	e, out := b.records.restore(b.t, b.now, b.cfg, b.rand)
+	wantSame(b.t, b.e, e)
+	b.e, b.pending = e, nil
+	b.take(out)
+}
+
+// waitsForTurn tells whether a message came before its turn: it is not recorded, and comes again after a restart.
+func (b *bench) waitsForTurn() bool {
+	s := b.e.slots[slotA]
+	return s != nil && s.tunnel != nil && len(s.tunnel.channel.early) > 0
 }
 
 // say sends a message of the peer.

@@ -115,7 +115,10 @@ func (c *channel) acknowledged(nr uint16, now time.Time) bool {
 	c.sent = max(c.sent-n, 0)
 	c.attempted -= n
 	c.tries = 0
-	c.resendAt = now.Add(c.cfg.backoff(0))
+	c.resendAt = time.Time{}
+	if c.sent > 0 {
+		c.resendAt = now.Add(c.cfg.backoff(0))
+	}
 	c.window.acknowledged(n)
 	return true
 }

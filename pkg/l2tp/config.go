@@ -27,6 +27,8 @@ type Config struct {
 	CallsPerMinute       int // calls that are accepted in one slot within a minute, 1 to 10,000; default 30
 	TunnelsPerMinute     int // tunnels that are set up in one slot within a minute, one replacing the other, 1 to 10,000; default 30
 	MaxQueuedMessages    int // messages waiting for the peer's acknowledgement before it is given up, 4 to 1024; default 32
+
+	Records bool // fill Output.Records; Configure does not change it
 }
 
 // withDefaults fills in the defaults and checks the ranges.
@@ -101,6 +103,7 @@ func (e *Engine) Configure(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	cfg.Records = e.cfg.Records
 	e.cfg = &cfg
 	return nil
 }

@@ -12,6 +12,10 @@
 // A closed tunnel is remembered for half a minute to acknowledge what its peer repeats. Before a slot is given to another peer, call
 // Forget and perform the deletions that it asks for.
 //
+// With Config.Records each Output has the state of what changed, and Engine.Restore makes of that state, in another process, the engine that
+// there was: sequence numbers, messages on their way, timers, calls and actions. Not restored are messages that came before their
+// turn, which the peer repeats; ids of sessions that are over for the kernel too, which may be drawn again; and that Shutdown was called.
+//
 // An Engine is not safe for concurrent use.
 //
 // Limitations: LNS side of incoming calls only; outgoing calls are refused. There is no tunnel authentication: no secret is

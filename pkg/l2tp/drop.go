@@ -21,6 +21,7 @@ const (
 	DropClosed         DropReason = "closed"          // the tunnel is closed and only acknowledges
 	DropStale          DropReason = "stale"           // belongs to the tunnel that this one replaced
 	DropUnsendable     DropReason = "unsendable"      // ours, too long; names are checked by New, so it means a defect
+	DropUnrecorded     DropReason = "unrecorded"      // not a message: a slot's state could not be encoded; means a defect
 	DropManyCalls      DropReason = "many_calls"      // ICRQ beyond Config.CallsPerMinute; answered with CDN
 	DropManyTunnels    DropReason = "many_tunnels"    // SCCRQ beyond Config.TunnelsPerMinute; not answered
 	DropRefusing       DropReason = "refusing"        // ICRQ, answered with CDN, or SCCRQ, not answered, after Engine.Refuse

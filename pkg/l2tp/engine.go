@@ -18,9 +18,11 @@ type Datagram struct {
 	Payload []byte         // the engine keeps no reference to what it is given
 }
 
-// Output is what the owner has to do after a call: perform the actions in order, send the datagrams, record the events.
+// Output is what the owner has to do after a call: perform the actions in order, write the records down, send the datagrams, tell the
+// events.
 type Output struct {
 	Actions []Action
+	Records []Record // only with Config.Records: of what this call changed, each slot once
 	Send    []Datagram
 	Events  []Event
 }
@@ -34,6 +36,7 @@ type Engine struct {
 	lastAction ActionID
 	ids        sessionIDs
 	shutdown   bool
+	codec      codec
 }
 
 // New makes an engine without tunnels. rand, normally crypto/rand.Reader, is read for session ids, during calls of the
@@ -46,8 +49,13 @@ func New(cfg Config, rand io.Reader) (*Engine, error) {
 	if rand == nil {
 		return nil, errors.New("l2tp: no source of randomness")
 	}
+	codec, err := newCodec()
+	if err != nil {
+		return nil, err
+	}
 	return &Engine{
 		cfg:      &cfg,
+		codec:    codec,
 		slots:    make(map[uint16]*slot),
 		requests: make(map[ActionID]request),
 		ids:      newSessionIDs(rand),
@@ -56,12 +64,22 @@ func New(cfg Config, rand io.Reader) (*Engine, error) {
 
 // step is one call of the engine: the time it happens at and what comes of it.
 type step struct {
-	e   *Engine
-	now time.Time
-	out Output
+	e       *Engine
+	now     time.Time
+	out     Output
+	touched []*slot
 }
 
 func (e *Engine) begin(now time.Time) *step { return &step{e: e, now: now} }
+
+// end returns what came of the call.
+func (st *step) end() Output {
+	for _, s := range st.touched {
+		s.touched = false
+		st.record(s)
+	}
+	return st.out
+}
 
 func (st *step) event(event Event) { st.out.Events = append(st.out.Events, event) }
 
@@ -74,9 +92,9 @@ func (e *Engine) Handle(now time.Time, d Datagram) Output {
 	st := e.begin(now)
 	st.handle(d)
 	if s := e.slots[d.Tunnel]; s != nil {
-		e.settle(s)
+		st.settle(s)
 	}
-	return st.out
+	return st.end()
 }
 
 // Advance lets time pass. It may be called at any time; early calls do nothing.
@@ -85,9 +103,9 @@ func (e *Engine) Advance(now time.Time) Output {
 	for len(e.schedule) > 0 && !e.schedule[0].next.After(now) {
 		s := e.schedule[0]
 		st.advance(s.tunnel)
-		e.settle(s)
+		st.settle(s)
 	}
-	return st.out
+	return st.end()
 }
 
 // Next returns when Advance has to be called at the latest; zero for never.
@@ -104,9 +122,9 @@ func (e *Engine) Complete(now time.Time, id ActionID, err error) Output {
 	if r, ok := e.requests[id]; ok {
 		delete(e.requests, id)
 		st.finished(r, err)
-		e.settle(r.slot)
+		st.settle(r.slot)
 	}
-	return st.out
+	return st.end()
 }
 
 // Refuse makes a tunnel refuse new calls, with CDN, and its replacement by another, while the owner ends the PPP engines in it. It
@@ -142,30 +160,31 @@ func (e *Engine) Forget(now time.Time, slot uint16) Output {
 // Shutdown ends all tunnels with StopCCN and refuses new ones. The engine is at rest when Tunnels returns none that is not closed.
 func (e *Engine) Shutdown(now time.Time) Output {
 	e.shutdown = true
-	var out Output
+	st := e.begin(now)
 	for _, id := range slices.Sorted(maps.Keys(e.slots)) {
-		part := e.command(now, id, func(st *step, t *tunnel) {
+		st.command(id, func(st *step, t *tunnel) {
 			st.closeTunnel(t, Result{Code: StopShutdown}, "shutdown")
 		})
-		out.Actions = append(out.Actions, part.Actions...)
-		out.Send = append(out.Send, part.Send...)
-		out.Events = append(out.Events, part.Events...)
 	}
-	return out
+	return st.end()
 }
 
 func (e *Engine) command(now time.Time, id uint16, do func(*step, *tunnel)) Output {
 	st := e.begin(now)
-	s := e.slots[id]
+	st.command(id, do)
+	return st.end()
+}
+
+func (st *step) command(id uint16, do func(*step, *tunnel)) {
+	s := st.e.slots[id]
 	if s == nil || s.tunnel == nil {
-		return st.out
+		return
 	}
 	do(st, s.tunnel)
 	if s.tunnel != nil {
 		st.flush(s.tunnel)
 	}
-	e.settle(s)
-	return st.out
+	st.settle(s)
 }
 
 // Tunnels returns all tunnels in order of their numbers, closed ones too as long as they are remembered.

@@ -8,7 +8,7 @@ import (
 )
 
 // FuzzHandle reads its input as a script of a peer that sends raw or half-way sensible messages, of a kernel that succeeds or fails, of
-// time and of an operator. Whatever happens, the contract of actions holds, what is sent can be parsed, time makes
+// time, of an operator and of restarts. Whatever happens, the contract of actions holds, what is sent can be parsed, time makes
 // progress, and in the end nothing is left.
 func FuzzHandle(f *testing.F) {
 	sccrq, err := wire.Message{AVPs: clients[0].sccrq}.Append(nil)
@@ -35,7 +35,7 @@ func FuzzHandle(f *testing.F) {
 			if len(script) == 0 {
 				break
 			}
-			switch next() % 8 {
+			switch next() % 9 {
 			case 0:
 				n := min(int(next()), len(script))
 				b.sayRaw(script[:n])
@@ -60,6 +60,8 @@ func FuzzHandle(f *testing.F) {
 				b.take(b.e.CloseTunnel(b.now, slotA, Result{Code: StopGeneral}))
 			case 7:
 				b.take(b.e.Forget(b.now, slotA))
+			case 8:
+				b.restart()
 			}
 			checkBounds(b)
 		}

@@ -27,6 +27,8 @@ type SessionInfo struct {
 	State          string // "creating", "connecting", "established"
 	CallSerial     uint32
 	TxConnectSpeed uint32 // bit/s as the peer says
+	CallingNumber  string // printable, mostly empty
+	CalledNumber   string // printable, mostly empty
 	Created        time.Time
 	Established    time.Time // zero before
 }

@@ -27,6 +27,7 @@ func (st *step) ask(r request, make func(ActionID) Action) {
 	st.e.lastAction++
 	id := st.e.lastAction
 	st.e.requests[id] = r
+	r.slot.asked = id
 	st.out.Actions = append(st.out.Actions, make(id))
 }
 
@@ -59,22 +60,32 @@ func (st *step) releaseSession(c *session) {
 		return
 	case !c.object.unwanted:
 		c.object.unwanted = true
-		c.tunnel.leaving++
+		c.tunnel.leave(c)
 	}
 	if c.object.state == objectPresent {
-		c.object.state = objectDeleting
-		st.ask(request{slot: c.tunnel.slot, tunnel: c.tunnel, session: c}, func(id ActionID) Action {
-			return DeleteSession{ID: id, Tunnel: c.tunnel.slot.id, Session: c.id}
-		})
+		st.deleteSession(c)
 	}
+}
+
+// deleteSession asks for the end of a kernel session.
+func (st *step) deleteSession(c *session) {
+	c.object.state = objectDeleting
+	st.ask(request{slot: c.tunnel.slot, tunnel: c.tunnel, session: c}, func(id ActionID) Action {
+		return DeleteSession{ID: id, Tunnel: c.tunnel.slot.id, Session: c.id}
+	})
 }
 
 // releaseTunnel gives the kernel tunnel up, once its creation and its sessions' ends are reported.
 func (st *step) releaseTunnel(t *tunnel) {
 	t.object.unwanted = true
-	if t.object.state != objectPresent || t.leaving > 0 {
+	if t.object.state != objectPresent || len(t.leaving) > 0 {
 		return
 	}
+	st.deleteTunnel(t)
+}
+
+// deleteTunnel asks for the end of a kernel tunnel.
+func (st *step) deleteTunnel(t *tunnel) {
 	t.object.state = objectDeleting
 	st.ask(request{slot: t.slot, tunnel: t}, func(id ActionID) Action {
 		return DeleteTunnel{ID: id, Tunnel: t.slot.id}
@@ -98,7 +109,7 @@ func (st *step) finished(r request, err error) {
 	case r.session != nil && object.unwanted && created:
 		st.releaseSession(r.session)
 	case r.session != nil && object.unwanted:
-		if r.tunnel.leaving--; r.tunnel.object.unwanted {
+		if delete(r.tunnel.leaving, r.session.id); r.tunnel.object.unwanted {
 			st.releaseTunnel(r.tunnel)
 		}
 	case r.session != nil:

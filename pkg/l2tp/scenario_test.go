@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp/wire"
 )
 
@@ -36,7 +38,7 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := play(t, string(old))
+			got := play(t, string(old), false)
 			if got == string(old) {
 				return
 			}
@@ -57,7 +59,26 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-func play(t *testing.T, script string) string {
+// TestScenariosWithRestarts plays the same with a new engine, made of the records, after each line: the peer must notice nothing.
+func TestScenariosWithRestarts(t *testing.T) {
+	files, err := filepath.Glob("testdata/scenarios/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), play(t, string(want), true)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func play(t *testing.T, script string, restarts bool) string {
 	b := newBench(t, Config{})
 	b.manual = true
 	var out strings.Builder
@@ -93,6 +114,11 @@ func play(t *testing.T, script string) string {
 			fmt.Fprintf(&out, "    event %v\n", e)
 		}
 		b.events = nil
+		if restarts && !b.waitsForTurn() {
+			asked -= len(b.pending)
+			b.restart()
+			asked += len(b.pending)
+		}
 	}
 	return out.String()
 }

@@ -47,7 +47,7 @@ func (st *step) callRequested(t *tunnel, b *wire.Body) {
 		return
 	}
 	// A session that was ended counts until its kernel object is gone, or ICRQ and CDN in turn would make objects without limit.
-	if len(t.sessions)+t.leaving >= t.channel.cfg.MaxSessionsPerTunnel {
+	if len(t.sessions)+len(t.leaving) >= t.channel.cfg.MaxSessionsPerTunnel {
 		st.refuseCall(t, peer, Result{Code: CDNTemporary}, "too many sessions in the tunnel")
 		return
 	}
@@ -147,6 +147,7 @@ func (st *step) endSession(c *session, why ending) {
 func (c *session) info() SessionInfo {
 	return SessionInfo{
 		Session: c.id, PeerSession: c.peer, State: c.state.String(), CallSerial: c.callSerial, TxConnectSpeed: c.txSpeed,
+		CallingNumber: c.callingNumber, CalledNumber: c.calledNo,
 		Created: c.created, Established: c.established,
 	}
 }

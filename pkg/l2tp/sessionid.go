@@ -32,7 +32,7 @@ func (s *sessionIDs) draw(t *tunnel) (uint16, bool) {
 		}
 		key := sessionKey{t.slot.id, binary.BigEndian.Uint16(b[:])}
 		_, used := s.recent[key]
-		if used || key.session == 0 || t.sessions[key.session] != nil {
+		if used || key.session == 0 || t.sessions[key.session] != nil || t.leaving[key.session] != nil {
 			continue
 		}
 		s.remember(key)

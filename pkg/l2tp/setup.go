@@ -1,7 +1,7 @@
 package l2tp
 
 import (
-	"bytes"
+	"crypto/sha256"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp/wire"
@@ -67,6 +67,14 @@ func (st *step) setup(d Datagram, m wire.Message, fault error) {
 	}
 }
 
+// digest tells datagrams apart, so that a long one need not be kept.
+type digest [16]byte
+
+func digestOf(payload []byte) digest {
+	sum := sha256.Sum256(payload)
+	return digest(sum[:])
+}
+
 func (st *step) newTunnel(s *slot, d Datagram, b *wire.Body) *tunnel {
 	window := defaultPeerWindow
 	if b.Has.Contains(wire.AttrReceiveWindow) {
@@ -77,7 +85,7 @@ func (st *step) newTunnel(s *slot, d Datagram, b *wire.Body) *tunnel {
 		remote:     d.Remote,
 		channel:    newChannel(st.e.cfg, b.AssignedTunnelID, window),
 		sessions:   make(map[uint16]*session),
-		request:    bytes.Clone(d.Payload),
+		request:    digestOf(d.Payload),
 		hostName:   printable(b.HostName),
 		vendorName: printable(b.VendorName),
 		firmware:   b.FirmwareRevision,
@@ -104,7 +112,7 @@ func (st *step) repeated(t *tunnel, d Datagram, peer uint16) bool {
 			t.channel.owe(ackNow, st.now)
 		}
 	default:
-		if !bytes.Equal(t.request, d.Payload) || st.now.Sub(t.changed) >= repeatAge {
+		if t.request != digestOf(d.Payload) || st.now.Sub(t.changed) >= repeatAge {
 			return false
 		}
 		t.channel.owe(ackNow, st.now)

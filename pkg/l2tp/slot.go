@@ -14,7 +14,14 @@ type slot struct {
 	calls, tunnels budget
 	next           time.Time
 	index          int // in the schedule; -1: not there
+
+	asked    ActionID // the latest action in it
+	recorded []byte   // its latest Record's State; nil: there is none
+	touched  bool     // its Record may be due at the end of the call
 }
+
+// empty tells that nothing is left of a slot.
+func (s *slot) empty() bool { return s.tunnel == nil && s.owner == nil }
 
 // schedule is a heap of the slots that wait for a time.
 type schedule []*slot
@@ -44,7 +51,12 @@ func (s *schedule) Pop() any {
 }
 
 // settle brings the schedule and the table of slots up to date after something happened in a slot.
-func (e *Engine) settle(s *slot) {
+func (st *step) settle(s *slot) {
+	e := st.e
+	if e.cfg.Records && !s.touched {
+		s.touched = true
+		st.touched = append(st.touched, s)
+	}
 	s.next = time.Time{}
 	if s.tunnel != nil {
 		s.next = s.tunnel.deadline()
@@ -57,7 +69,7 @@ func (e *Engine) settle(s *slot) {
 	case !s.next.IsZero():
 		heap.Fix(&e.schedule, s.index)
 	}
-	if s.tunnel == nil && s.owner == nil {
+	if s.empty() {
 		delete(e.slots, s.id)
 	}
 }

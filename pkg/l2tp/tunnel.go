@@ -37,11 +37,11 @@ type tunnel struct {
 	channel  channel
 	object   object
 	sessions map[uint16]*session
-	leaving  int // ended sessions whose kernel objects are not gone
+	leaving  map[uint16]*session // ended ones whose kernel objects are not gone
 
 	refusing bool // the owner is ending it: no new calls
 
-	request  []byte // the SCCRQ datagram, to know it again
+	request  digest // of the SCCRQ datagram, to know it again
 	replaced uint16 // peer's id of the tunnel that this one replaced; 0: none
 
 	hostName, vendorName string
@@ -54,6 +54,14 @@ type tunnel struct {
 	setupBy     time.Time // established until then; zero: no limit
 	idleAt      time.Time // end of a tunnel without sessions; zero: not idle
 	removeAt    time.Time // end of tunnelClosed
+}
+
+// leave keeps an ended session until its kernel object is gone.
+func (t *tunnel) leave(c *session) {
+	if t.leaving == nil {
+		t.leaving = make(map[uint16]*session)
+	}
+	t.leaving[c.id] = c
 }
 
 // ending says why a tunnel or a session is over.

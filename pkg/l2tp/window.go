@@ -12,6 +12,9 @@ type window struct {
 // defaultPeerWindow is assumed of a peer that says nothing: "the sending peer can send 4 messages" (RFC 2661 4.4.3).
 const defaultPeerWindow = 4
 
+// maxWindow is the largest Receive Window Size that fits its AVP.
+const maxWindow = 65535
+
 // newWindow starts with one message. A size of 0 is invalid (RFC 2661 4.4.3) and would stall the tunnel for ever; it counts as 1.
 func newWindow(peer int) window {
 	peer = max(peer, 1)
