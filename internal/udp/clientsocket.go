@@ -13,13 +13,26 @@ import (
 // protect binds a client socket to the client's SAs. It comes before bind: the kernel has had bugs with policies that
 // are set on a socket in use.
 func protect(fd int, v6 bool, mark uint32) error {
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(int32(mark))); err != nil {
-		return fmt.Errorf("set the mark of a socket (CAP_NET_ADMIN is required): %w", err)
+	if err := setMark(fd, mark); err != nil {
+		return err
+	}
+	// ESP protects better than the checksum does. UDP over IPv6 keeps it: without it peers drop it (RFC 8200 section 8.1).
+	if !v6 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1); err != nil {
+			return fmt.Errorf("turn off UDP checksums: %w", err)
+		}
 	}
 	for _, dir := range []xfrm.Direction{xfrm.In, xfrm.Out} {
 		if err := xfrm.SetSocketPolicy(fd, v6, dir, mark); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func setMark(fd int, mark uint32) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(int32(mark))); err != nil {
+		return fmt.Errorf("set the mark of a socket (CAP_NET_ADMIN is required): %w", err)
 	}
 	return nil
 }
@@ -37,7 +50,7 @@ func openClientSocket(local netip.AddrPort, sibling *socket, prepare func(fd int
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if err := s.control(func(fd int) error { return setClientOptions(fd, v6) }); err != nil {
+	if err := s.control(setControlFilter); err != nil {
 		return nil, err
 	}
 	if err := s.control(func(fd int) error { return prepare(fd, v6) }); err != nil {
@@ -88,14 +101,4 @@ func clientBindHint(err error) string {
 		return "; no interface has this address"
 	}
 	return ""
-}
-
-func setClientOptions(fd int, v6 bool) error {
-	// ESP protects better than the checksum does. UDP over IPv6 keeps it: without it peers drop it (RFC 8200 section 8.1).
-	if !v6 {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1); err != nil {
-			return fmt.Errorf("turn off UDP checksums: %w", err)
-		}
-	}
-	return setControlFilter(fd)
 }

@@ -1,7 +1,8 @@
-// Package udp has the UDP sockets of the concentrator: those of IKE on ports 500 and 4500, and two for each client slot.
+// Package udp has the UDP sockets of the concentrator: those of IKE on ports 500 and 4500, two for each client slot, and for peers without
+// IPsec those of L2TP on port 1701.
 //
-// It comes in two halves, for two processes. One opens sockets, for which it takes privileges, and reads nothing: OpenIKE and
-// Client. The other reads and sends on the files that it is given, and needs no privilege: IKE, and Poller with its Slots.
+// It comes in two halves, for two processes. One opens sockets, for which it takes privileges, and reads nothing: OpenIKE,
+// OpenPlain and Client. The other reads and sends on the files that it is given, and needs no privilege: IKE, Plain, and Poller with its Slots.
 //
 // The IKE sockets are few and each has a goroutine. The client sockets are thousands and share one goroutine with epoll
 // (Poller). User traffic passes none of them: ESP in UDP and L2TP data are taken out of the sockets by the kernel.

@@ -137,15 +137,17 @@ func TestIKEPortInUse(t *testing.T) {
 
 // TestIKESegments: UDP_GRO may join datagrams of one size.
 func TestIKESegments(t *testing.T) {
-	s := &ikeSocket{at: netip.AddrPortFrom(loopback4, 4500), encapsulated: true}
+	s := &ikeSocket{&serviceSocket{at: netip.AddrPortFrom(loopback4, 4500)}, true}
 	oob := make([]byte, unix.CmsgSpace(4))
 	h := (*unix.Cmsghdr)(ptr(oob))
 	h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_GRO
 	h.SetLen(unix.CmsgLen(4))
 	oob[unix.CmsgLen(0)] = 10
 	var got []string
-	s.take([]byte("\x00\x00\x00\x00first.\x00\x00\x00\x00second\x00\x00\x00\x00last"), oob,
-		netip.AddrPortFrom(loopback4, 1011), func(d Datagram) { got = append(got, string(d.Payload)) })
+	s.serviceSocket.take([]byte("\x00\x00\x00\x00first.\x00\x00\x00\x00second\x00\x00\x00\x00last"), oob,
+		netip.AddrPortFrom(loopback4, 1011), func(d Datagram, segment int) {
+			s.take(d, segment, func(d Datagram) { got = append(got, string(d.Payload)) })
+		})
 	if strings.Join(got, " ") != "first. second last" {
 		t.Errorf("got %q", got)
 	}

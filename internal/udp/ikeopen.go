@@ -127,6 +127,18 @@ func openIKESocket(at netip.AddrPort, encapsulated bool, prepare func(fd int, v6
 }
 
 func ikeOptions(fd int, v6, encapsulated bool, prepare func(fd int, v6, encapsulated bool) error) error {
+	if err := tellDestination(fd, v6); err != nil {
+		return err
+	}
+	// FORCE needs CAP_NET_ADMIN; the plain one is capped by net.core.rmem_max. A smaller buffer works, too.
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, ikeReceiveBuffer) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, ikeReceiveBuffer)
+	}
+	return prepare(fd, v6, encapsulated)
+}
+
+// tellDestination makes the kernel say to which address a datagram was sent.
+func tellDestination(fd int, v6 bool) error {
 	level, option := unix.IPPROTO_IP, unix.IP_PKTINFO
 	if v6 {
 		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
@@ -134,11 +146,7 @@ func ikeOptions(fd int, v6, encapsulated bool, prepare func(fd int, v6, encapsul
 	if err := unix.SetsockoptInt(fd, level, option, 1); err != nil {
 		return fmt.Errorf("ask for the destination address of datagrams: %w", err)
 	}
-	// FORCE needs CAP_NET_ADMIN; the plain one is capped by net.core.rmem_max. A smaller buffer works, too.
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, ikeReceiveBuffer) != nil {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, ikeReceiveBuffer)
-	}
-	return prepare(fd, v6, encapsulated)
+	return nil
 }
 
 // bindHint says what to do about a bind that failed, or nothing.
