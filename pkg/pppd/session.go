@@ -1,6 +1,7 @@
 package pppd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -53,7 +54,7 @@ const (
 	maxIfName  = 15 // IFNAMSIZ-1
 )
 
-// Session describes one PPP session to serve.
+// Session describes one PPP session to serve. All of it but Socket and Log can be encoded (CBOR, JSON).
 type Session struct {
 	// Name is sent to the RADIUS server as NAS-Identifier: 1 to 64 characters of A-Z a-z 0-9 . _ -, unique, and hard to
 	// guess, because it vouches for the request. It is kept out of the process's arguments.
@@ -62,7 +63,7 @@ type Session struct {
 	// sessions of the launcher.
 	Interface string
 	// Socket is the connected PPPoL2TP socket. Start takes it over and closes it, whatever Start returns.
-	Socket *os.File
+	Socket *os.File `cbor:"-" json:"-"`
 	// TunnelID and SessionID are the local L2TP ids, not zero.
 	TunnelID, SessionID uint16
 	// LocalIP is our IPv4 address on the link.
@@ -80,8 +81,14 @@ type Session struct {
 	// Peer is the peer's public address: it becomes Calling-Station-Id.
 	Peer netip.Addr
 	// Log receives what pppd says, line by line, printable ASCII, bounded in length and rate. It is called from one
-	// goroutine and must not block for long. Nil discards.
-	Log func(line string)
+	// goroutine and must neither block for long nor wait for Start or Exec. Nil discards.
+	Log func(line string) `cbor:"-" json:"-"`
+}
+
+// Check tells whether Start would take s once it has a Socket. For a Session that came from elsewhere.
+func (s Session) Check() error {
+	s.Socket = cmp.Or(s.Socket, os.Stdin)
+	return s.check()
 }
 
 // check fills in the defaults and refuses what could not be a single harmless argument of pppd.
