@@ -4,26 +4,39 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"path/filepath"
+	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// confine takes from the calling thread's future children what pppd does not need, for it parses what strangers send: they
-// see all file systems but /etc/ppp and /run read-only, keep no capability but CAP_NET_ADMIN, and gain none by running
-// another program. The thread itself keeps its capabilities.
+// confinerName is the argument 0 of a process that is to become a confined pppd. Its argument 1 is the path of pppd, the
+// others are pppd's own.
+const confinerName = "l2tpctl-confine-pppd"
+
+// exitUnconfined is the status of a process that could not become a confined pppd.
+const exitUnconfined = 126
+
+// init makes a pppd of a process that was started as one. A thread cannot take back what confine does, and the one that
+// forks must be able to exec a program with all capabilities (Launcher.Exec). So the child does it, between fork and pppd;
+// the runtime has no place for that but another run of this program, before it has done anything of its own.
+func init() {
+	if len(os.Args) < 2 || os.Args[0] != confinerName {
+		return
+	}
+	err := confine()
+	if err == nil {
+		argv := append([]string{filepath.Base(os.Args[1])}, os.Args[2:]...)
+		err = fmt.Errorf("run %s: %w", os.Args[1], syscall.Exec(os.Args[1], argv, os.Environ()))
+	}
+	_, _ = os.NewFile(logFD, "log").WriteString(strings.ReplaceAll(err.Error(), "\n", "; ") + "\n")
+	os.Exit(exitUnconfined)
+}
+
+// confine takes from the process what pppd does not need, for it parses what strangers send: it keeps no capability but
+// CAP_NET_ADMIN when it has become pppd, and gains none by running another program.
 func confine() error {
-	readOnly := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, readOnly); err != nil {
-		return fmt.Errorf("make the file systems read-only for pppd: %w", err)
-	}
-	writable := &unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}
-	for _, path := range []string{etcPPP, "/run"} {
-		if err := unix.MountSetattr(unix.AT_FDCWD, path, 0, writable); err != nil {
-			return fmt.Errorf("keep the private %s writable for pppd: %w", path, err)
-		}
-	}
 	// Root gets at exec what is inheritable or in the bounding set.
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var caps [2]unix.CapUserData
@@ -48,22 +61,6 @@ func confine() error {
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("keep pppd from gaining privileges: %w", err)
-	}
-	return nil
-}
-
-// hideUserOptions puts /dev/null over root's own options file, which pppd reads whatever its arguments say.
-func hideUserOptions() error {
-	root, err := user.LookupId("0")
-	if err != nil {
-		return nil // pppd asks the same question and will find no file either
-	}
-	path := filepath.Join(root.HomeDir, ".ppprc")
-	if _, err := os.Stat(path); err != nil {
-		return nil
-	}
-	if err := unix.Mount("/dev/null", path, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("hide %s from pppd: %w", path, err)
 	}
 	return nil
 }

@@ -52,6 +52,7 @@ var reasons = map[int]string{
 	17:                   "a loopback was detected",
 	18:                   "the init script failed",
 	ExitAuthToPeerFailed: "the peer asked us to authenticate and we could not",
+	exitUnconfined:       "pppd could not be confined or run (its log says why)",
 }
 
 // exitOf translates what wait4(2) said.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -31,22 +30,49 @@ type LauncherConfig struct {
 	OurName string
 	// Radius is the server that authenticates the peers.
 	Radius Radius
+	// Thread is the process's first thread, and may serve one launcher at a time. Nil is a thread of the launcher's own,
+	// with which Exec is not possible.
+	Thread *Thread
 }
 
-// Launcher starts pppd processes from a thread in a mount namespace of its own. Its methods may be called concurrently.
+// Launcher starts pppd processes from one thread, into a mount namespace of their own. Its methods may be called concurrently.
 type Launcher struct {
 	cfg      LauncherConfig
-	jobs     chan func() // run on the thread
-	stopped  chan struct{}
+	thread   *Thread
+	ns       *namespace         // on the thread only
+	stop     context.CancelFunc // ends the thread if it is our own
+	stopped  chan struct{}      // closed by Close
 	watchers sync.WaitGroup
+
+	// gate is held for reading while something changes that State tells, and for writing by Exec.
+	gate sync.RWMutex
 
 	mu        sync.Mutex // guards what follows
 	closed    bool
 	processes map[string]*Process // by interface
 }
 
-// NewLauncher creates the thread and its namespace and writes pppd's files there.
+// NewLauncher creates the namespace and writes pppd's files there.
 func NewLauncher(cfg LauncherConfig) (*Launcher, error) {
+	l, err := prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	err = l.thread.do(func() (err error) {
+		if l.ns, err = newNamespace(l.cfg.Radius, l.cfg.Thread == nil); err != nil {
+			return err
+		}
+		return l.ns.leave()
+	})
+	if err != nil {
+		l.end()
+		return nil, err
+	}
+	return l, nil
+}
+
+// prepare checks the configuration and makes a launcher without a namespace.
+func prepare(cfg LauncherConfig) (*Launcher, error) {
 	cfg.Path, cfg.OurName = orDefault(cfg.Path, DefaultPath), orDefault(cfg.OurName, "l2tpctl")
 	if !filepath.IsAbs(cfg.Path) {
 		return nil, fmt.Errorf("path of pppd %q: want an absolute path", cfg.Path)
@@ -62,39 +88,41 @@ func NewLauncher(cfg LauncherConfig) (*Launcher, error) {
 	}
 	l := &Launcher{
 		cfg:       cfg,
-		jobs:      make(chan func()),
+		thread:    cfg.Thread,
+		stop:      func() {},
 		stopped:   make(chan struct{}),
 		processes: make(map[string]*Process),
 	}
-	ready := make(chan error, 1)
-	go l.thread(ready)
-	if err := <-ready; err != nil {
-		<-l.stopped
-		return nil, err
+	if l.thread == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		l.thread, l.stop = ownThread(ctx), cancel
 	}
 	return l, nil
 }
 
-// thread enters the namespace and runs jobs until the channel is closed. It never unlocks its thread, which therefore ends
-// with it, and the namespace ends when the last pppd has.
-func (l *Launcher) thread(ready chan<- error) {
-	runtime.LockOSThread()
-	if unix.Gettid() == os.Getpid() {
-		// The process's first thread cannot end, and /proc/self would show our namespace: leave it to others.
-		started := make(chan error, 1)
-		go l.thread(started)
-		ready <- <-started
-		runtime.UnlockOSThread()
-		return
-	}
-	defer close(l.stopped)
-	err := enterNamespace(l.cfg.Radius)
-	ready <- err
-	if err != nil {
-		return
-	}
-	for job := range l.jobs {
-		job()
+// inside runs job on the thread in the namespace.
+func (l *Launcher) inside(job func() error) error {
+	return l.thread.do(func() error {
+		if err := l.ns.enter(); err != nil {
+			return err
+		}
+		err := job()
+		_ = l.ns.leave() // a thread that is stuck there does its next job all the same
+		return err
+	})
+}
+
+// end gives up the namespace and, if it is our own, the thread.
+func (l *Launcher) end() {
+	_ = l.thread.do(func() error {
+		if l.ns == nil {
+			return nil
+		}
+		return l.ns.close()
+	})
+	l.stop()
+	if l.cfg.Thread == nil {
+		<-l.thread.ended
 	}
 }
 
@@ -106,7 +134,9 @@ func (l *Launcher) Start(s Session) (*Process, error) {
 		defer s.Socket.Close()
 	}
 	invalid := s.check()
-	p := &Process{Name: s.Name, Interface: s.Interface, done: make(chan struct{})}
+	p := &Process{Name: s.Name, Interface: s.Interface, caughtUp: make(chan struct{}), done: make(chan struct{})}
+	l.gate.RLock()
+	defer l.gate.RUnlock()
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -124,116 +154,111 @@ func (l *Launcher) Start(s Session) (*Process, error) {
 	l.watchers.Add(1) // keeps the thread for the files' removal too
 	l.mu.Unlock()
 
-	pidfd, logs, err := l.spawn(&s, p)
-	if err != nil {
+	if err := l.spawn(&s, p); err != nil {
 		l.forget(p)
 		return nil, fmt.Errorf("start pppd for %s: %w", s.Interface, err)
 	}
 	l.mu.Lock()
-	p.pidfd = pidfd
+	p.running = true
 	closed := l.closed
 	l.mu.Unlock()
 	if closed { // Close came in between and did not see it
 		_ = p.Terminate()
 	}
+	l.attend(p, s.Log)
+	return p, nil
+}
+
+// attend hears and watches p to its end.
+func (l *Launcher) attend(p *Process, log func(line string)) {
+	go p.hear(&l.gate, log)
 	go func() {
-		defer logs.Close()
-		pump(logs, time.Now, func(line string) {
-			p.heard(line)
-			if s.Log != nil {
-				s.Log(line)
-			}
-		})
-	}()
-	go func() {
-		p.watch()
+		p.watch(&l.gate)
+		defer l.gate.RUnlock()
 		l.forget(p)
 		close(p.done)
 	}()
-	return p, nil
 }
 
 // forget drops p and removes its files.
 func (l *Launcher) forget(p *Process) {
-	removed := make(chan struct{})
-	l.jobs <- func() {
+	_ = l.inside(func() error {
 		for _, f := range []string{configPath(p.Interface), sequencePath(p.Interface), "/run/" + p.Interface + ".pid", "/run/pppd/" + p.Interface + ".pid"} {
 			os.Remove(f)
 		}
-		close(removed)
-	}
-	<-removed
+		return nil
+	})
 	l.mu.Lock()
 	delete(l.processes, p.Interface)
 	l.mu.Unlock()
 	l.watchers.Done()
 }
 
-// spawn writes the session's file and starts the process on the launcher's thread. It returns the process's pidfd and the
-// reading end of its log.
-func (l *Launcher) spawn(s *Session, p *Process) (process, logs *os.File, err error) {
+// logFD is the descriptor on which pppd writes its log.
+const logFD = 4
+
+// spawn writes the session's file and starts the process on the launcher's thread. It gives p its descriptors.
+func (l *Launcher) spawn(s *Session, p *Process) (err error) {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return nil, nil, fmt.Errorf("create a pipe for its log: %w", err)
+		return fmt.Errorf("create a pipe for its log: %w", err)
 	}
 	// The writing end stays non-blocking: a pppd whose log nobody reads drops it instead of hanging.
-	logs = os.NewFile(uintptr(pipe[0]), "pppd log")
+	p.logs = os.NewFile(uintptr(pipe[0]), "pppd log")
 	defer func() {
 		unix.Close(pipe[1])
 		if err != nil {
-			logs.Close()
+			p.logs.Close()
 		}
 	}()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	defer null.Close()
 	raw, err := s.Socket.SyscallConn()
 	if err != nil {
-		return nil, nil, fmt.Errorf("its socket: %w", err)
+		return fmt.Errorf("its socket: %w", err)
 	}
 
-	argv := append([]string{filepath.Base(l.cfg.Path)}, s.argv(l.cfg.Marker+"-"+s.Interface, l.cfg.OurName, configPath(s.Interface))...)
+	argv := append([]string{confinerName, l.cfg.Path}, s.argv(l.cfg.Marker+"-"+s.Interface, l.cfg.OurName, configPath(s.Interface))...)
 	pidfd := -1
-	result := make(chan error, 1)
-	l.jobs <- func() {
-		result <- func() error {
-			if err := os.WriteFile(configPath(s.Interface), []byte(l.cfg.Radius.configFile(s.Name, s.Interface)), 0o600); err != nil {
-				return fmt.Errorf("write its RADIUS configuration: %w", err)
-			}
-			var execErr error
-			err := raw.Control(func(socket uintptr) {
-				p.Started = time.Now()
-				p.PID, execErr = syscall.ForkExec(l.cfg.Path, argv, &syscall.ProcAttr{
-					Dir:   "/",
-					Env:   []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
-					Files: []uintptr{null.Fd(), null.Fd(), null.Fd(), socket, uintptr(pipe[1])},
-					Sys: &syscall.SysProcAttr{
-						Setpgid:   true, // pppd signals its whole process group
-						Pdeathsig: syscall.SIGTERM,
-						PidFD:     &pidfd,
-					},
-				})
+	err = l.inside(func() error {
+		if err := os.WriteFile(configPath(s.Interface), []byte(l.cfg.Radius.configFile(s.Name, s.Interface)), 0o600); err != nil {
+			return fmt.Errorf("write its RADIUS configuration: %w", err)
+		}
+		var execErr error
+		err := raw.Control(func(socket uintptr) {
+			p.Started = time.Now()
+			p.PID, execErr = syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
+				Dir:   "/",
+				Env:   []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
+				Files: []uintptr{null.Fd(), null.Fd(), null.Fd(), socket, logFD: uintptr(pipe[1])},
+				Sys: &syscall.SysProcAttr{
+					Setpgid:   true, // pppd signals its whole process group
+					Pdeathsig: syscall.SIGTERM,
+					PidFD:     &pidfd,
+				},
 			})
-			return errors.Join(err, execErr)
-		}()
-	}
-	if err := <-result; err != nil {
-		return nil, nil, err
+		})
+		return errors.Join(err, execErr)
+	})
+	if err != nil {
+		return err
 	}
 	if pidfd < 0 {
 		p.abandon()
-		return nil, nil, errors.New("the kernel gave no pidfd: Linux 5.4 or newer is needed")
+		return errors.New("the kernel gave no pidfd: Linux 5.4 or newer is needed")
 	}
 	if err := unix.SetNonblock(pidfd, true); err != nil {
 		unix.Close(pidfd)
 		p.abandon()
-		return nil, nil, fmt.Errorf("poll its pidfd: %w", err)
+		return fmt.Errorf("poll its pidfd: %w", err)
 	}
 	// Passwords pass through its memory. It may have ended already.
 	_ = unix.Prlimit(p.PID, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
-	return os.NewFile(uintptr(pidfd), "pidfd"), logs, nil
+	p.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
+	return nil
 }
 
 // abandon ends a process that cannot be watched.
@@ -248,15 +273,15 @@ func (l *Launcher) Processes() []*Process {
 	defer l.mu.Unlock()
 	ps := make([]*Process, 0, len(l.processes))
 	for _, p := range l.processes {
-		if p.pidfd != nil {
+		if p.running {
 			ps = append(ps, p)
 		}
 	}
 	return ps
 }
 
-// Close asks every pppd to hang up, kills those that are left when ctx is done, and ends the thread and with it the mount
-// namespace. It returns when all have ended.
+// Close asks every pppd to hang up, kills those that are left when ctx is done, and ends the mount namespace and the
+// launcher's own thread. It returns when all have ended.
 func (l *Launcher) Close(ctx context.Context) error {
 	l.mu.Lock()
 	if l.closed {
@@ -279,8 +304,10 @@ func (l *Launcher) Close(ctx context.Context) error {
 		errs = errors.Join(errs, l.signalAll((*Process).Kill))
 		<-ended
 	}
-	close(l.jobs)
-	<-l.stopped
+	l.gate.RLock()
+	defer l.gate.RUnlock()
+	l.end()
+	close(l.stopped)
 	return errs
 }
 

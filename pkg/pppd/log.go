@@ -1,11 +1,13 @@
 package pppd
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
-	"io"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -19,36 +21,88 @@ const (
 // prefers our MTU to pppd's own first guess.
 var noise = []string{"couldn't open ppp database", "rc_map2id: can't find tty", "Overriding mtu 1500 ", "Overriding mru 1500 "}
 
-// pump reads lines until the writer is gone and passes on what the rate allows. now is the clock.
-func pump(r io.Reader, now func() time.Time, emit func(string)) {
-	br := bufio.NewReaderSize(r, maxLogBuffer)
-	tokens, last, dropped := logBurst, now(), 0
-	for {
-		line, err := br.ReadSlice('\n')
-		if len(line) > 0 {
-			clean := printable(line)
-			for err == bufio.ErrBufferFull { // the rest of an overlong line
-				_, err = br.ReadSlice('\n')
-			}
-			if clean != "" && emit != nil && !isNoise(clean) {
-				if n := int(now().Sub(last) / logRefill); n > 0 {
-					tokens, last = min(logBurst, tokens+n), last.Add(time.Duration(n)*logRefill)
-				}
-				if tokens == 0 {
-					dropped++
-				} else {
-					tokens--
-					if dropped > 0 {
-						clean, dropped = fmt.Sprintf("%s (%d lines before it dropped)", clean, dropped), 0
-					}
-					emit(clean)
-				}
-			}
+// lines cuts what pppd writes into lines and passes on what the rate allows.
+type lines struct {
+	begun           []byte // of a line without its end, at most maxLogBuffer octets
+	tokens, dropped int
+	last            time.Time
+}
+
+// begin lets a burst pass.
+func (l *lines) begin(now time.Time) { l.tokens, l.last = logBurst, now }
+
+// write takes the next octets. now is the clock.
+func (l *lines) write(b []byte, now func() time.Time, emit func(string)) {
+	for len(b) > 0 {
+		line, rest, complete := bytes.Cut(b, []byte{'\n'})
+		l.begun = append(l.begun, line[:min(len(line), maxLogBuffer-len(l.begun))]...)
+		if complete {
+			l.end(now, emit)
 		}
-		if err != nil {
-			return
+		b = rest
+	}
+}
+
+// end passes on the line that was begun.
+func (l *lines) end(now func() time.Time, emit func(string)) {
+	clean := printable(l.begun)
+	l.begun = l.begun[:0]
+	if clean == "" || emit == nil || isNoise(clean) {
+		return
+	}
+	if n := int(now().Sub(l.last) / logRefill); n > 0 {
+		l.tokens, l.last = min(logBurst, l.tokens+n), l.last.Add(time.Duration(n)*logRefill)
+	}
+	if l.tokens == 0 {
+		l.dropped++
+		return
+	}
+	l.tokens--
+	if l.dropped > 0 {
+		clean, l.dropped = fmt.Sprintf("%s (%d lines before it dropped)", clean, l.dropped), 0
+	}
+	emit(clean)
+}
+
+// hear reads p's log until pppd is gone. Between the reading of octets and the end of what they cause the gate is held for
+// reading.
+func (p *Process) hear(gate *sync.RWMutex, log func(line string)) {
+	emit := func(line string) {
+		p.heard(line)
+		if log != nil {
+			log(line)
 		}
 	}
+	caughtUp := sync.OnceFunc(func() { close(p.caughtUp) })
+	defer caughtUp()
+	p.log.begin(time.Now())
+	raw, err := p.logs.SyscallConn()
+	for more := true; more && err == nil; {
+		err = raw.Read(func(fd uintptr) bool {
+			gate.RLock()
+			defer gate.RUnlock()
+			var b [maxLogBuffer]byte
+			n, err := unix.Read(int(fd), b[:])
+			for err == unix.EINTR {
+				n, err = unix.Read(int(fd), b[:])
+			}
+			switch {
+			case err == unix.EAGAIN:
+				caughtUp()
+				return false
+			case err != nil || n == 0:
+				more = false
+			default:
+				p.log.write(b[:n], time.Now, emit)
+			}
+			return true
+		})
+	}
+	gate.RLock()
+	defer gate.RUnlock()
+	p.log.end(time.Now, emit)
+	p.logs.Close()
+	p.deaf = true
 }
 
 func isNoise(line string) bool {

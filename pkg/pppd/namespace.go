@@ -3,90 +3,156 @@ package pppd
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
-// enterNamespace gives the calling thread a mount namespace of its own with empty /etc/ppp and /run, and puts into it what
-// every pppd reads. The thread must be locked to its goroutine and must end with it.
-//
-// It also gives it a host name of its own, 127.0.0.1: radius.so looks up the host's name before each request, and waits for
-// the name servers if it is not a plain address.
-func enterNamespace(r Radius) error {
-	if st, err := os.Stat(etcPPP); err != nil || !st.IsDir() {
-		return fmt.Errorf("%s is not a directory: install the ppp package, or create the directory (nothing is written to it)", etcPPP)
-	}
-	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWUTS); err != nil {
-		return fmt.Errorf("create a mount and a UTS namespace for pppd (this needs CAP_SYS_ADMIN): %w", err)
-	}
-	if err := unix.Sethostname([]byte("127.0.0.1")); err != nil {
-		return fmt.Errorf("name the UTS namespace of pppd: %w", err)
-	}
-	// Slave, not private: nothing goes out, but a file system unmounted on the host, or a network namespace deleted
-	// there, is not kept alive by our copy of its mount.
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-		return fmt.Errorf("separate the mounts of pppd from the host's: %w", err)
-	}
-	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	for _, m := range []struct{ target, options string }{
-		{etcPPP, "mode=0700,size=256m"}, // a limit: two pages are used for each session
-		{"/run", "mode=0755,size=64m"},
-	} {
-		if err := unix.Mount("tmpfs", m.target, "tmpfs", flags, m.options); err != nil {
-			return fmt.Errorf("mount a private %s for pppd: %w", m.target, err)
-		}
-	}
-	if err := hideSyslog(); err != nil {
-		return err
-	}
-	if err := hideUserOptions(); err != nil {
-		return err
-	}
-	if err := hideDatabase(); err != nil {
-		return err
-	}
-	if err := os.Mkdir(sessionsDir, 0o700); err != nil {
-		return fmt.Errorf("prepare pppd's files: %w", err)
-	}
-	for _, f := range []struct{ path, text string }{
-		{etcPPP + "/options", ""},
-		{dictionaryPath, dictionary},
-		{portsPath, ""},
-		{serversPath, r.serversFile()},
-	} {
-		if err := os.WriteFile(f.path, []byte(f.text), 0o600); err != nil {
-			return fmt.Errorf("prepare pppd's files: %w", err)
-		}
-	}
-	return confine()
+// namespace is the mount and the UTS namespace of all pppd. Its methods are called on the launcher's thread.
+type namespace struct {
+	inside, outside place
+	at              *place // where the thread is; nil: neither here nor there
+	stays           bool   // the thread stays there for ever
 }
 
-// hideSyslog keeps pppd, which logs to syslog whatever its options say, from telling each line twice. Under systemd
-// /dev/log points into /run and is gone already.
-func hideSyslog() error {
-	const path = "/dev/log"
-	st, err := os.Lstat(path)
-	if err != nil || st.Mode()&fs.ModeSocket == 0 {
-		return nil
-	}
-	if err := unix.Mount("/dev/null", path, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("hide %s from pppd: %w", path, err)
-	}
-	return nil
+// place is where a thread can be.
+type place struct {
+	mounts, hostname *os.File // namespaces
+	root, cwd        *os.File // directories
 }
 
-// hideDatabase makes pppd's database of links impossible to open. It serves multilink only, and its lock would couple all
-// sessions: one pppd stopped at the wrong moment would stop every other.
-func hideDatabase() error {
+// here returns the calling thread's place.
+func here() (place, error) {
+	var p place
 	var errs []error
-	errs = append(errs, os.Mkdir("/run/pppd", 0o755)) // 2.5.x keeps its files here
-	for _, p := range []string{"/run/pppd2.tdb", "/run/ppp/pppd2.tdb", "/run/pppd/pppd2.tdb"} {
-		errs = append(errs, os.MkdirAll(p, 0o755))
+	for _, f := range []struct {
+		file **os.File
+		path string
+		flag int
+	}{
+		{&p.mounts, "/proc/thread-self/ns/mnt", unix.O_RDONLY},
+		{&p.hostname, "/proc/thread-self/ns/uts", unix.O_RDONLY},
+		{&p.root, "/", unix.O_PATH | unix.O_DIRECTORY},
+		{&p.cwd, ".", unix.O_PATH | unix.O_DIRECTORY},
+	} {
+		fd, err := unix.Open(f.path, f.flag|unix.O_CLOEXEC, 0)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("find the namespaces of this thread: open %s: %w", f.path, err))
+			continue
+		}
+		*f.file = os.NewFile(uintptr(fd), f.path)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("prepare a private /run for pppd: %w", err)
+		p.close()
+		return place{}, err
+	}
+	return p, nil
+}
+
+func (p *place) files() []*os.File { return []*os.File{p.mounts, p.hostname, p.root, p.cwd} }
+
+func (p *place) close() {
+	for _, f := range p.files() {
+		f.Close() // nil is an error, and none to care about
+	}
+}
+
+// move takes the calling thread to a place. Entering a mount namespace changes root and working directory, so these come last.
+func (p *place) move() error {
+	steps := []struct {
+		what string
+		fd   *os.File
+		do   func(fd int) error
+	}{
+		{"enter a mount namespace (this needs CAP_SYS_ADMIN and CAP_SYS_CHROOT)", p.mounts, func(fd int) error { return unix.Setns(fd, unix.CLONE_NEWNS) }},
+		{"enter a UTS namespace", p.hostname, func(fd int) error { return unix.Setns(fd, unix.CLONE_NEWUTS) }},
+		{"enter its root directory", p.root, func(fd int) error { return errors.Join(unix.Fchdir(fd), unix.Chroot(".")) }},
+		{"enter its working directory", p.cwd, unix.Fchdir},
+	}
+	for _, s := range steps {
+		if err := s.do(int(s.fd.Fd())); err != nil {
+			return fmt.Errorf("%s: %w", s.what, err)
+		}
 	}
 	return nil
+}
+
+// newNamespace makes the namespaces, puts into them what every pppd reads, and leaves the thread there.
+//
+// The host name there is 127.0.0.1: radius.so looks up the host's name before each request, and waits for the name servers if
+// it is not a plain address.
+func newNamespace(r Radius, stays bool) (*namespace, error) {
+	if st, err := os.Stat(etcPPP); err != nil || !st.IsDir() {
+		return nil, fmt.Errorf("%s is not a directory: install the ppp package, or create the directory (nothing is written to it)", etcPPP)
+	}
+	outside, err := here()
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWUTS); err != nil {
+		outside.close()
+		return nil, fmt.Errorf("create a mount and a UTS namespace for pppd (this needs CAP_SYS_ADMIN): %w", err)
+	}
+	n := &namespace{outside: outside, stays: stays}
+	if n.inside, err = here(); err != nil {
+		return nil, errors.Join(err, n.close())
+	}
+	n.at = &n.inside
+	if err := unix.Sethostname([]byte("127.0.0.1")); err != nil {
+		return nil, errors.Join(fmt.Errorf("name the UTS namespace of pppd: %w", err), n.close())
+	}
+	if err := errors.Join(prepareMounts(), furnish(r)); err != nil {
+		return nil, errors.Join(err, n.close())
+	}
+	return n, nil
+}
+
+// adoptNamespace enters namespaces that another image of this process has made, and leaves the thread there.
+func adoptNamespace(inside place, r Radius) (*namespace, error) {
+	outside, err := here()
+	if err != nil {
+		return nil, err
+	}
+	n := &namespace{inside: inside, outside: outside}
+	// Who shares directories with other threads may not enter a mount namespace.
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		outside.close()
+		return nil, fmt.Errorf("have a working directory for pppd: %w", err)
+	}
+	if err := errors.Join(n.enter(), furnish(r)); err != nil {
+		return nil, errors.Join(err, n.close())
+	}
+	return n, nil
+}
+
+func (n *namespace) enter() error { return n.move(&n.inside) }
+
+// leave returns the thread to where it came from.
+func (n *namespace) leave() error {
+	if n.stays {
+		return nil
+	}
+	return n.move(&n.outside)
+}
+
+func (n *namespace) move(to *place) error {
+	if n.at == to {
+		return nil
+	}
+	n.at = nil
+	if err := to.move(); err != nil {
+		return err
+	}
+	n.at = to
+	return nil
+}
+
+// close leaves, and gives up our hold on the namespaces, which end when the last pppd has.
+func (n *namespace) close() error {
+	err := n.leave()
+	for _, f := range slices.Concat(n.inside.files(), n.outside.files()) {
+		f.Close()
+	}
+	return err
 }

@@ -199,11 +199,16 @@ func TestPeerDead(t *testing.T) {
 	}
 }
 
-func TestPump(t *testing.T) {
+func TestLines(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	run := func(in string) []string {
 		var out []string
-		pump(strings.NewReader(in), func() time.Time { return now }, func(l string) { out = append(out, l) })
+		var l lines
+		l.begin(now)
+		for b := range slices.Chunk([]byte(in), 7) { // wherever the octets are cut
+			l.write(b, func() time.Time { return now }, func(l string) { out = append(out, l) })
+		}
+		l.end(func() time.Time { return now }, func(l string) { out = append(out, l) })
 		return out
 	}
 	got := run("one\n\x1b[2Jtwo\xff\r\n\nWarning: couldn't open ppp database /var/run/pppd2.tdb\n" + strings.Repeat("x", 2000) + "\nno end")
@@ -222,8 +227,10 @@ func TestPump(t *testing.T) {
 	}
 	var out []string
 	asked := 0
-	pump(strings.NewReader(in.String()), func() time.Time {
-		if asked++; asked > logBurst+6 { // the start, and once for each line
+	var l lines
+	l.begin(now)
+	l.write([]byte(in.String()), func() time.Time {
+		if asked++; asked > logBurst+5 { // once for each line
 			now = now.Add(logRefill)
 			asked = 0
 		}
@@ -232,7 +239,7 @@ func TestPump(t *testing.T) {
 	if last := out[len(out)-1]; len(out) != logBurst+1 || last != fmt.Sprintf("%d (5 lines before it dropped)", logBurst+5) {
 		t.Errorf("%d lines, the last %q", len(out), last)
 	}
-	pump(strings.NewReader("nobody listens\n"), time.Now, nil)
+	l.write([]byte("nobody listens\n"), time.Now, nil)
 }
 
 func TestMarkerOf(t *testing.T) {

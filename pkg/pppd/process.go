@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,10 +22,14 @@ type Process struct {
 	// Started is when the process was started.
 	Started time.Time
 
-	pidfd *os.File
-	done  chan struct{}
-	exit  Exit
-	dead  atomic.Bool // pppd has said that the peer is
+	pidfd, logs *os.File
+	running     bool          // guarded by Launcher.mu: PID and Started are known
+	caughtUp    chan struct{} // closed when its log has been read as far as it went
+	done        chan struct{}
+	exit        Exit
+	dead        atomic.Bool // pppd has said that the peer is
+	log         lines       // this and deaf: of the goroutine that hears; of Exec while it has the gate
+	deaf        bool        // logs is closed
 }
 
 // peerDead is what pppd says, seconds before its end, when LCP echo requests remain without an answer.
@@ -78,37 +83,42 @@ func (p *Process) signal(sig unix.Signal) error {
 }
 
 // watch waits for the process in the runtime's poller (a pidfd becomes readable when its process ends), which costs no
-// thread, and collects its status.
-func (p *Process) watch() {
-	var ws syscall.WaitStatus
-	known := false
+// thread, and collects its status. It returns with the gate held for reading, from before the status is collected.
+func (p *Process) watch(gate *sync.RWMutex) {
+	ended := false
 	if raw, err := p.pidfd.SyscallConn(); err == nil {
 		_ = raw.Read(func(uintptr) bool {
-			for {
-				pid, err := syscall.Wait4(p.PID, &ws, syscall.WNOHANG, nil)
-				switch {
-				case err == syscall.EINTR:
-					continue
-				case err != nil:
-					return true
-				case pid == p.PID:
-					known = true
-					return true
-				}
-				return false
-			}
+			ended = waitid(p.PID, unix.WNOHANG)
+			return ended
 		})
 	}
-	for !known { // it cannot be polled: wait for it in a thread
-		if _, err := syscall.Wait4(p.PID, &ws, 0, nil); err == nil {
-			known = true
-		} else if err != syscall.EINTR {
-			break // somebody else collected it
-		}
+	if !ended { // it cannot be polled: wait for it in a thread
+		waitid(p.PID, 0)
 	}
+	<-p.caughtUp // the cause may be in the log
+	gate.RLock()
 	p.exit = Exit{Code: -1, Reason: "pppd ended, its status is unknown"}
-	if known {
-		p.exit = p.ended(ws)
+	var ws syscall.WaitStatus
+	for {
+		pid, err := syscall.Wait4(p.PID, &ws, syscall.WNOHANG, nil)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err == nil && pid == p.PID {
+			p.exit = p.ended(ws)
+		}
+		break
 	}
 	p.pidfd.Close()
+}
+
+// waitid tells whether child pid has ended, or is none, and leaves its status where it is.
+func waitid(pid, options int) bool {
+	for {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT|options, nil)
+		if err != unix.EINTR {
+			return err != nil || info.Signo != 0
+		}
+	}
 }
