@@ -71,6 +71,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.aaa.Start()
 	t.Cleanup(b.aaa.Stop)
 	b.launcher, err = pppd.NewLauncher(pppd.LauncherConfig{
 		Marker: marker, Radius: pppd.Radius{Server: b.aaa.Addr(), Secret: b.aaa.Secret()},

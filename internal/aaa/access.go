@@ -17,7 +17,7 @@ import (
 const maxTries = 5
 
 // authenticate answers an Access-Request of session o. The caller holds mu.
-func (s *Server) authenticate(p *radius.Packet, o *session) (*radius.Packet, []Event) {
+func (s *Server) authenticate(p *radius.Packet, o *SessionInfo) (*radius.Packet, []Event) {
 	name := rfc2865.UserName_GetString(p)
 	method := methodOf(p)
 	u, success, rejected := s.decide(p, o, name, method)
@@ -34,16 +34,16 @@ func (s *Server) authenticate(p *radius.Packet, o *session) (*radius.Packet, []E
 		s.release(o)
 		return rejection(p, method), append(events, Rejected{NASID: o.NASID, User: shown(name), Method: method, Reason: ReasonNoCredentials})
 	}
-	o.User, o.Method, o.tries = u.Name, method, 0
+	o.User, o.Method, o.Tries = u.Name, method, 0
 	return answer, append(events, Authenticated{NASID: o.NASID, User: u.Name, Method: method, Address: o.Address})
 }
 
 // decide verifies the credentials.
-func (s *Server) decide(p *radius.Packet, o *session, name string, method Method) (u User, success []byte, rejected *Rejected) {
-	if o.tries >= maxTries {
+func (s *Server) decide(p *radius.Packet, o *SessionInfo, name string, method Method) (u User, success []byte, rejected *Rejected) {
+	if o.Tries >= maxTries {
 		return u, nil, &Rejected{Reason: ReasonTooManyTries}
 	}
-	o.tries++
+	o.Tries++
 	switch {
 	case method == MethodNone || name == "":
 		return u, nil, &Rejected{Reason: ReasonNoCredentials}
@@ -66,7 +66,7 @@ func (s *Server) decide(p *radius.Packet, o *session, name string, method Method
 		return u, nil, &Rejected{Reason: ReasonWrongPassword}
 	case o.User != "" && o.User != u.Name:
 		return u, nil, &Rejected{Reason: ReasonOtherUser}
-	case o.superseded:
+	case o.Superseded:
 		return u, nil, &Rejected{Reason: ReasonSuperseded}
 	}
 	return u, success, nil
@@ -74,7 +74,7 @@ func (s *Server) decide(p *radius.Packet, o *session, name string, method Method
 
 // assign gives the session an address if it has none. A user takes his own address over from his older session: a client that
 // crashed and dials again must not wait until its old session is found dead.
-func (s *Server) assign(o *session, u User) ([]Event, *Rejected) {
+func (s *Server) assign(o *SessionInfo, u User) ([]Event, *Rejected) {
 	if o.Address.IsValid() {
 		return nil, nil
 	}
@@ -86,7 +86,7 @@ func (s *Server) assign(o *session, u User) ([]Event, *Rejected) {
 			if old == nil || old.User != u.Name {
 				return nil, &Rejected{Reason: ReasonAddressInUse, Holder: holder}
 			}
-			old.superseded = true
+			old.Superseded = true
 			events = append(events, Superseded{NASID: holder, By: o.NASID, User: u.Name, Address: a})
 		}
 	} else {

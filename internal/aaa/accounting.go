@@ -10,7 +10,7 @@ import (
 
 // account answers an Accounting-Request of session o. The caller holds mu. A session that has not authenticated has nothing
 // to account for; it is answered all the same, or pppd would wait.
-func (s *Server) account(p *radius.Packet, o *session) (*radius.Packet, []Event) {
+func (s *Server) account(p *radius.Packet, o *SessionInfo) (*radius.Packet, []Event) {
 	answer := p.Response(radius.CodeAccountingResponse)
 	if o.User == "" {
 		return answer, nil

@@ -54,6 +54,7 @@ func newBench(t *testing.T, ranges ...string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Start()
 	t.Cleanup(s.Stop)
 	b := &bench{Server: s, t: t, source: netip.MustParseAddrPort("127.0.0.1:1024")}
 	for _, id := range []string{nas1, nas2} {

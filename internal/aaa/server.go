@@ -25,6 +25,14 @@ type Config struct {
 	// Notify hears of what happens, in order. It is called from the server's goroutine, which answers no request until it
 	// returns, and must not call Stop.
 	Notify func(Event)
+	// Conn and Secret are those of a predecessor, whose clients go on with this server. The server closes the connection in Stop. Nil
+	// is a new socket, and a new secret.
+	Conn   *net.UDPConn
+	Secret string
+	// Keep is told each session that a request has changed, before Notify and before the reply leaves, so that what a peer has been
+	// told can be adopted by a successor; not the changes of Open, Adopt and Close. It is called with the session locked: never after
+	// Close of it, and it must not call the server.
+	Keep func(SessionInfo)
 }
 
 // Session is a PPP session that may authenticate.
@@ -35,21 +43,16 @@ type Session struct {
 	PeerAddr netip.Addr
 }
 
-// SessionInfo is what is known of an open session.
+// SessionInfo is all that is known of an open session.
 type SessionInfo struct {
 	Session
 	User    string // empty before authentication
 	Method  Method
 	Address netip.Addr
 	Up      bool // between Started and Stopped
-}
-
-// session is the server's state of one session.
-type session struct {
-	SessionInfo
-	tries int
-	// superseded sessions have lost their address to another session of the same user; Address still says which it was.
-	superseded bool
+	Tries   int  // logins since the last that succeeded
+	// Superseded sessions have lost their address to another session of the same user; Address still says which it was.
+	Superseded bool
 }
 
 // Server is a RADIUS server on loopback. Its methods may be called concurrently.
@@ -57,19 +60,25 @@ type Server struct {
 	conn    *net.UDPConn
 	secret  string
 	notify  func(Event)
+	keep    func(SessionInfo)
 	replies *cache // of the serving goroutine
+	begun   sync.Once
 	stopped chan struct{}
 
 	mu       sync.Mutex // guards what follows
 	users    directory
 	methods  []Method
 	pool     *pool.Pool
-	sessions map[string]*session
+	sessions map[string]*SessionInfo
 	holders  map[netip.Addr]string // NASID by address given
 	dropped  uint64
 }
 
-// New starts a server on a free port of 127.0.0.1.
+// minSecret is the length of the shortest secret that is taken over.
+const minSecret = 16
+
+// New makes a server, on a free port of 127.0.0.1 unless it gets a socket. It answers nothing before Start, so that requests that wait
+// in the socket of a predecessor find the sessions that are adopted meanwhile.
 func New(cfg Config) (*Server, error) {
 	users, err := newDirectory(cfg.Users)
 	if err != nil {
@@ -83,26 +92,37 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Notify == nil {
 		cfg.Notify = func(Event) {}
 	}
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		return nil, fmt.Errorf("listen for RADIUS on loopback (is the interface lo up?): %w", err)
+	if cfg.Keep == nil {
+		cfg.Keep = func(SessionInfo) {}
+	}
+	if (cfg.Conn == nil) != (cfg.Secret == "") || cfg.Conn != nil && len(cfg.Secret) < minSecret {
+		return nil, fmt.Errorf("RADIUS: want both a socket and its secret of at least %d characters, or neither", minSecret)
+	}
+	if cfg.Conn == nil {
+		cfg.Secret = newSecret()
+		if cfg.Conn, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
+			return nil, fmt.Errorf("listen for RADIUS on loopback (is the interface lo up?): %w", err)
+		}
 	}
 	s := &Server{
-		conn:     conn,
-		secret:   newSecret(),
+		conn:     cfg.Conn,
+		secret:   cfg.Secret,
 		notify:   cfg.Notify,
+		keep:     cfg.Keep,
 		methods:  cfg.Methods,
 		replies:  newCache(),
 		stopped:  make(chan struct{}),
 		users:    users,
 		pool:     cfg.Pool,
-		sessions: make(map[string]*session),
+		sessions: make(map[string]*SessionInfo),
 		holders:  make(map[netip.Addr]string),
 	}
 	s.reserve()
-	go s.serve()
 	return s, nil
 }
+
+// Start begins to answer requests, until Stop.
+func (s *Server) Start() { s.begun.Do(func() { go s.serve() }) }
 
 // newSecret returns 32 characters of base32 text: 160 random bits.
 func newSecret() string { return (rand.Text() + rand.Text())[:32] }
@@ -135,18 +155,18 @@ func (s *Server) Open(o Session) error {
 	if _, ok := s.sessions[o.NASID]; ok {
 		return errors.New("the session identifier is in use")
 	}
-	s.sessions[o.NASID] = &session{SessionInfo: SessionInfo{Session: o}}
+	s.sessions[o.NASID] = &SessionInfo{Session: o}
 	return nil
 }
 
-// Adopt admits a session that authenticated with a predecessor of this server and has its address.
+// Adopt admits a session of a predecessor of this server, as Keep was last told it, with the address that it has.
 func (s *Server) Adopt(i SessionInfo) error {
 	if err := s.Open(i.Session); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i.Address.IsValid() {
+	if i.Address.IsValid() && !i.Superseded {
 		err := s.pool.Take(i.Address)
 		if _, taken := s.holders[i.Address]; err != nil || taken {
 			delete(s.sessions, i.NASID)
@@ -154,7 +174,7 @@ func (s *Server) Adopt(i SessionInfo) error {
 		}
 		s.holders[i.Address] = i.NASID
 	}
-	s.sessions[i.NASID].SessionInfo = i
+	s.sessions[i.NASID] = &i
 	return nil
 }
 
@@ -170,7 +190,7 @@ func (s *Server) Close(nasID string) {
 }
 
 // release takes the address back. The caller holds mu.
-func (s *Server) release(o *session) {
+func (s *Server) release(o *SessionInfo) {
 	if o.Address.IsValid() && s.holders[o.Address] == o.NASID {
 		delete(s.holders, o.Address)
 		s.pool.Free(o.Address)
@@ -207,7 +227,7 @@ func (s *Server) Sessions() []SessionInfo {
 	defer s.mu.Unlock()
 	infos := make([]SessionInfo, 0, len(s.sessions))
 	for _, o := range s.sessions {
-		infos = append(infos, o.SessionInfo)
+		infos = append(infos, *o)
 	}
 	return infos
 }
@@ -228,6 +248,7 @@ func (s *Server) Stats() Stats {
 // Stop closes the socket and returns when the last Notify has.
 func (s *Server) Stop() {
 	s.conn.Close()
+	s.begun.Do(func() { close(s.stopped) }) // it was never started
 	<-s.stopped
 }
 
@@ -278,6 +299,7 @@ func (s *Server) handle(b []byte, source netip.AddrPort) ([]byte, []Event) {
 	if reply, ok := s.replies.get(key); ok {
 		return reply, nil
 	}
+	before := *o
 	var answer *radius.Packet
 	var events []Event
 	switch p.Code {
@@ -289,6 +311,7 @@ func (s *Server) handle(b []byte, source netip.AddrPort) ([]byte, []Event) {
 		s.dropped++
 		return nil, nil
 	}
+	s.keepChanges(before, o, events)
 	reply, err := answer.Encode()
 	if err != nil {
 		s.dropped++
@@ -296,4 +319,16 @@ func (s *Server) handle(b []byte, source netip.AddrPort) ([]byte, []Event) {
 	}
 	s.replies.put(key, reply)
 	return reply, events
+}
+
+// keepChanges has what a request of session o changed written down. The caller holds mu.
+func (s *Server) keepChanges(before SessionInfo, o *SessionInfo, events []Event) {
+	for _, e := range events {
+		if e, ok := e.(Superseded); ok {
+			s.keep(*s.sessions[e.NASID])
+		}
+	}
+	if *o != before {
+		s.keep(*o)
+	}
 }

@@ -336,7 +336,7 @@ func FuzzHandle(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := &Server{secret: "0123456789abcdef", replies: newCache(), users: users, pool: pl,
-			sessions: map[string]*session{}, holders: map[netip.Addr]string{}}
+			sessions: map[string]*SessionInfo{}, holders: map[netip.Addr]string{}, keep: func(SessionInfo) {}}
 		if err := s.Open(Session{NASID: nas1}); err != nil {
 			t.Fatal(err)
 		}

@@ -124,6 +124,7 @@ func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *
 	if sys.aaa, err = aaa.New(users); err != nil {
 		return nil, fmt.Errorf("start authentication: %w", err)
 	}
+	sys.aaa.Start()
 	sys.onClose(func() error { sys.aaa.Stop(); return nil })
 	if sys.launcher, err = pppd.NewLauncher(pppd.LauncherConfig{
 		Marker: s.marker,
