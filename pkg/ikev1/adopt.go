@@ -35,6 +35,7 @@ func (e *Engine) adopt(sa *isakmpSA, p *proof) {
 	c.method, c.vendorKind, c.ikeProposal = sa.method, sa.peer.kind, sa.proposal.String()
 	c.sas = append(c.sas, sa)
 	sa.client = c
+	e.touch(c)
 	var connection ConnectionID
 	if sa.connection != nil {
 		connection = sa.connection.id
@@ -58,6 +59,7 @@ func (e *Engine) adopt(sa *isakmpSA, p *proof) {
 type childWait struct {
 	timer
 	client *client
+	begin  bool // the child that we began to make was lost with a restart: it is time to begin again
 }
 
 // awaitChild gives c its time to get a child, if it has none.
@@ -69,6 +71,12 @@ func (e *Engine) awaitChild(c *client) {
 
 // expire implements expirer: c had its time.
 func (w *childWait) expire(e *Engine) {
+	if w.begin {
+		w.begin = false
+		e.awaitChild(w.client)
+		e.revive(w.client)
+		return
+	}
 	if w.client.fruitless() {
 		e.emit(Dropped{Remote: w.client.key.remote, Reason: DropTimeout})
 	}

@@ -14,6 +14,7 @@ import (
 type childState uint8
 
 const (
+	// The numbers stand in records.
 	childLarval      childState = iota + 1 // Quick Mode is under way
 	childOutbound                          // message 3 came, the outbound SA is being installed
 	childEstablished                       // both SAs are installed
@@ -63,6 +64,14 @@ type espKeys struct {
 
 // agreed says that both sides have the keys: message 3 has come.
 func (ch *child) agreed() bool { return ch.state == childOutbound || ch.state == childEstablished }
+
+// deadline returns when there is something to do for a child that is agreed upon.
+func (ch *child) deadline() time.Time {
+	if !ch.switchAt.IsZero() {
+		return ch.switchAt
+	}
+	return earliest(ch.rekeyAt, ch.expires)
+}
 
 // zero overwrites the keys unless they are in use.
 func (k *espKeys) zero() {
@@ -126,7 +135,7 @@ func (e *Engine) agree(ch *child) {
 func (e *Engine) installOutbound(ch *child) {
 	ch.switchAt = time.Time{}
 	ch.out.asked, ch.out.lent = true, true
-	e.timers.set(&ch.timer, earliest(ch.rekeyAt, ch.expires))
+	e.timers.set(&ch.timer, ch.deadline())
 	e.act(pendingAction{kind: pendingOutbound, child: ch}, func(id ActionID) Action {
 		return InstallOutbound{ID: id, SA: ch.sa(ch.spiOut, ch.out)}
 	})
@@ -174,6 +183,7 @@ func (e *Engine) removeChild(ch *child, reason string, byPeer bool) {
 	if ch.state == childDead {
 		return
 	}
+	e.touch(ch.client)
 	was := ch.state
 	ch.state, ch.switchAt = childDead, time.Time{}
 	e.timers.set(&ch.timer, time.Time{})

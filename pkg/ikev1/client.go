@@ -62,6 +62,9 @@ type client struct {
 	sas      []*isakmpSA
 	children []*child
 
+	touched  bool   // in the call that is being served
+	recorded uint64 // sum of the latest record, 0 for none
+
 	established             time.Time
 	method                  pki.Method // of the newest ISAKMP SA
 	vendorKind, ikeProposal string
@@ -70,13 +73,18 @@ type client struct {
 func (e *Engine) newClient(key clientKey, identity string) *client {
 	e.lastClient++
 	c := &client{id: e.lastClient, key: key, identity: identity, established: e.now}
-	c.keepalive.owner = c
-	c.wait.owner, c.wait.client = &c.wait, c
+	c.own()
 	e.suspects.client = c
 	e.clients[c.id] = c
 	e.byKey[key] = c
 	e.countClient(key, 1)
 	return c
+}
+
+// own makes c the owner of its timers.
+func (c *client) own() {
+	c.keepalive.owner = c
+	c.wait.owner, c.wait.client = &c.wait, c
 }
 
 // countClient notes that a client has come to the address of key, or gone from it.
@@ -111,6 +119,7 @@ func (e *Engine) reap(c *client, reason string) {
 	if len(c.sas) > 0 || len(c.children) > 0 || e.clients[c.id] != c {
 		return
 	}
+	e.touch(c)
 	e.timers.set(&c.keepalive, time.Time{})
 	e.timers.set(&c.wait.timer, time.Time{})
 	delete(e.clients, c.id)
@@ -174,6 +183,7 @@ func (e *Engine) relocate(c *client, d Datagram) {
 	if other := e.byKey[key]; other != nil && other != c {
 		return
 	}
+	e.touch(c)
 	delete(e.byKey, c.key)
 	e.countClient(c.key, -1)
 	e.countClient(key, 1)
@@ -198,6 +208,9 @@ func (c *client) info() ClientInfo {
 		ID: c.id, Local: c.local, Remote: c.key.remote, Encapsulated: c.encapsulated, Identity: c.identity,
 		State: either(len(c.sas) > 0, "established", "expired"), Method: c.method, IKEProposal: c.ikeProposal,
 		Established: c.established, VendorKind: c.vendorKind,
+	}
+	if c.connection != nil {
+		info.Connection = c.connection.id
 	}
 	for _, ch := range c.children {
 		if ch.state != childEstablished {

@@ -28,6 +28,9 @@ type ClientInfo struct {
 
 	Established time.Time
 
+	// Connection is the one that the client is reached by, zero if it has called us.
+	Connection ConnectionID
+
 	// VendorKind is who the client seems to be: windows, apple, android, strongswan, chromeos, libreswan, cisco, or empty.
 	VendorKind string
 

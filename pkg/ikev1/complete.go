@@ -57,6 +57,7 @@ func (e *Engine) Complete(now time.Time, id ActionID, result Result) Output {
 	}
 	delete(e.pending, id)
 	e.suspects = p.suspects()
+	e.touch(p.client())
 	e.guarded(p.remote(), func() { e.complete(p, result) })
 	return e.take()
 }
@@ -107,6 +108,19 @@ func (p pendingAction) suspects() suspects {
 		s.client = p.child.client
 	}
 	return s
+}
+
+// client returns the client that the action was for, nil for none.
+func (p pendingAction) client() *client {
+	switch {
+	case p.sa != nil:
+		return p.sa.client
+	case p.quick != nil:
+		return p.quick.child.client
+	case p.child != nil:
+		return p.child.client
+	}
+	return nil
 }
 
 // remote returns whom the action was for, the zero value if nobody waits for it.

@@ -88,6 +88,9 @@ type Config struct {
 	// ChildWait is how long a client may be without a child, after phase 1 or after the end of its last one, before it is
 	// closed; negative: for ever.
 	ChildWait time.Duration
+
+	// Records says that the owner keeps [Record] values, so that another engine can go on.
+	Records bool
 }
 
 // withDefaults returns a copy in which every field has a usable value.

@@ -3,7 +3,9 @@ package ikev1
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -60,13 +62,17 @@ type connection struct {
 	id     ConnectionID
 	client *client // nil before the first Main Mode is done
 
+	// restored says that nobody has connected it since the restart.
+	restored bool
+
 	// calling is the Main Mode that is under way, nil for none.
 	calling *isakmpSA
 }
 
 // Connect calls a peer. What becomes of it comes as events: [Phase1Established] and [Phase1Failed] with this ID, then the same as
 // for clients that call us. When the client is gone, or the first Main Mode has failed, the connection is over. One that
-// reaches the client of another takes its place, and the other is over. The error says which part of c cannot be used.
+// reaches the client of another takes its place, and the other is over. One that [Engine.Restore] has brought back is returned to the
+// first who connects the same, without events: it is up. The error says which part of c cannot be used.
 func (e *Engine) Connect(now time.Time, c Connection) (ConnectionID, Output, error) {
 	e.now = now
 	id, err := ConnectionID(0), errPanic
@@ -84,6 +90,10 @@ func (e *Engine) connect(c Connection) (ConnectionID, error) {
 	if err != nil {
 		return 0, err
 	}
+	if conn := e.restoredConnection(c); conn != nil {
+		conn.restored = false
+		return conn.id, nil
+	}
 	e.lastConnection++
 	conn := &connection{Connection: c, id: e.lastConnection}
 	if err := e.mainMode(conn, c.Local, c.Remote, false); err != nil {
@@ -91,6 +101,20 @@ func (e *Engine) connect(c Connection) (ConnectionID, error) {
 	}
 	e.connections[conn.id] = conn
 	return conn.id, nil
+}
+
+// restoredConnection returns a connection that is the same as c and that nobody knows of since the restart, nil for none.
+func (e *Engine) restoredConnection(c Connection) *connection {
+	wanted := &connection{Connection: c}
+	for _, id := range slices.Sorted(maps.Keys(e.connections)) {
+		if conn := e.connections[id]; conn.restored {
+			wanted.id = id
+			if reflect.DeepEqual(wanted.record(), conn.record()) {
+				return conn
+			}
+		}
+	}
+	return nil
 }
 
 // Disconnect ends a connection, and tells the peer. An unknown id is no error.
@@ -138,30 +162,36 @@ func (e *Engine) connectionDefaults(c Connection) (Connection, error) {
 	if c.RemotePort == 0 {
 		c.RemotePort = portL2TP
 	}
-	switch {
-	case e.refusing:
+	if e.refusing {
 		return c, errors.New("the engine is about to end")
-	case !c.Local.IsValid() || !c.Remote.IsValid() || c.Local.Addr().Is4() != c.Remote.Addr().Is4():
-		return c, fmt.Errorf("%s and %s are no pair of addresses", c.Local, c.Remote)
-	case len(c.Phase1) == 0 || len(c.Phase1) > maxOffered || len(c.Phase2) == 0 || len(c.Phase2) > maxOffered:
-		return c, fmt.Errorf("offer 1 to %d proposals in each phase", maxOffered)
-	case c.PFS != 0 && !dh.Supported(c.PFS):
-		return c, fmt.Errorf("PFS group %s is not supported", c.PFS)
 	}
-	if err := e.cfg.serves(c); err != nil {
+	if err := c.validate(); err != nil {
 		return c, err
+	}
+	return c, e.cfg.serves(c)
+}
+
+// validate says which part of c, of which every field has a value, cannot be used.
+func (c Connection) validate() error {
+	switch {
+	case !c.Local.IsValid() || !c.Remote.IsValid() || c.Local.Addr().Is4() != c.Remote.Addr().Is4():
+		return fmt.Errorf("%s and %s are no pair of addresses", c.Local, c.Remote)
+	case len(c.Phase1) == 0 || len(c.Phase1) > maxOffered || len(c.Phase2) == 0 || len(c.Phase2) > maxOffered:
+		return fmt.Errorf("offer 1 to %d proposals in each phase", maxOffered)
+	case c.PFS != 0 && !dh.Supported(c.PFS):
+		return fmt.Errorf("PFS group %s is not supported", c.PFS)
 	}
 	for _, p := range c.Phase1 {
 		if err := p.validate(); err != nil {
-			return c, fmt.Errorf("phase 1 proposal %s: %w", p, err)
+			return fmt.Errorf("phase 1 proposal %s: %w", p, err)
 		}
 	}
 	for _, p := range c.Phase2 {
 		if err := p.validate(); err != nil {
-			return c, fmt.Errorf("phase 2 proposal %s: %w", p, err)
+			return fmt.Errorf("phase 2 proposal %s: %w", p, err)
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // offer1 returns what a connection offers in phase 1.

@@ -35,6 +35,11 @@ type world struct {
 	sent   []ikev1.Datagram // not yet taken by the test
 	seen   map[ikev1.ActionID]bool
 
+	// records are those of the engine, which has the config, the restarts-th after the first.
+	records  archive
+	config   ikev1.Config
+	restarts int
+
 	// frozen are the messages that the engine returned, with a copy: it must never change them.
 	frozen []frozen
 }
@@ -53,7 +58,7 @@ const goodPSK = "correct horse battery staple"
 
 func newWorld(t testing.TB, adjust ...func(*ikev1.Config)) *world {
 	t.Helper()
-	config := ikev1.Config{PSK: func(netip.Addr, netip.Addr) []byte { return []byte(goodPSK) }}
+	config := ikev1.Config{PSK: func(netip.Addr, netip.Addr) []byte { return []byte(goodPSK) }, Records: true}
 	for _, f := range adjust {
 		f(&config)
 	}
@@ -63,7 +68,7 @@ func newWorld(t testing.TB, adjust ...func(*ikev1.Config)) *world {
 	}
 	w := &world{
 		t: t, engine: engine, now: start, inbound: map[uint32]ikev1.ChildSA{}, outbound: map[ikev1.ChildID]ikev1.ChildSA{},
-		seen: map[ikev1.ActionID]bool{},
+		seen: map[ikev1.ActionID]bool{}, records: archive{}, config: config,
 	}
 	t.Cleanup(func() {
 		for _, f := range w.frozen {
@@ -99,6 +104,9 @@ func (w *world) note(out ikev1.Output) []ikev1.Action {
 	w.events = append(w.events, out.Events...)
 	if wrong := ikev1.Inconsistencies(w.engine); len(wrong) > 0 {
 		w.t.Fatalf("at %v: %v", w.now.Sub(start), wrong)
+	}
+	if wrong := w.records.take(w.engine, out); wrong != "" {
+		w.t.Fatalf("at %v: %s", w.now.Sub(start), wrong)
 	}
 	for _, a := range out.Actions {
 		if a.ActionID() == 0 || w.seen[a.ActionID()] {

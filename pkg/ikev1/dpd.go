@@ -28,6 +28,7 @@ type deadPeerDetection struct {
 // heard notes that an authenticated message arrived: the peer lives, and is where it came from.
 func (e *Engine) heard(sa *isakmpSA, d Datagram) {
 	e.suspects.client = sa.client
+	e.touch(sa.client)
 	sa.dpd.heard = e.now
 	sa.dpd.asked = time.Time{}
 	e.move(sa, d)
@@ -114,6 +115,7 @@ func (e *Engine) answerAgain(sa *isakmpSA, n wire.Notification) DropReason {
 		return DropDuplicate
 	}
 	sa.dpd.repeats++
+	e.touch(sa.client)
 	e.inform(sa, sa.dpdNotify(wire.NotifyRUThereAck, bytes.Clone(n.Data)))
 	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"maps"
 	"net/netip"
@@ -50,6 +51,10 @@ type Engine struct {
 	// suspects are those of the call that is being served; silent says that they are being given up.
 	suspects suspects
 	silent   bool
+
+	// touched are the clients whose records the call that is being served may change; seed is that of the sums of records.
+	touched []*client
+	seed    maphash.Seed
 
 	// refusing says that no handshake may begin, stopped that nothing else may either.
 	refusing, stopped bool
@@ -105,6 +110,7 @@ func New(cfg Config, rand io.Reader) (*Engine, error) {
 		connections: make(map[ConnectionID]*connection),
 		strangers:   fragmentPool{limit: strangersReassembly},
 		known:       fragmentPool{limit: clientsReassembly},
+		seed:        maphash.MakeSeed(),
 	}, nil
 }
 
@@ -248,6 +254,7 @@ func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Add
 
 // take returns what the call has gathered.
 func (e *Engine) take() Output {
+	e.record()
 	out := e.out
 	e.out = Output{}
 	return out

@@ -132,6 +132,7 @@ func (e *Engine) failQuick(c *client, reason DropReason, explain func() diagnosi
 // explainQuick is failQuick where no message was dropped.
 func (e *Engine) explainQuick(c *client, explain func() diagnosis) {
 	c.failed = true
+	e.touch(c)
 	if !c.failures.allow(e.now, time.Minute, failuresPerMinute) || !e.failures.allow(e.now, time.Second, answersPerSec) {
 		return
 	}

@@ -80,6 +80,7 @@ func (e *Engine) closeGuarded(c *client, reason string) {
 
 // tidy removes the children of c that nobody works on any more, and sees to it that all else has its deadline.
 func (e *Engine) tidy(c *client) {
+	e.touch(c)
 	working := make(map[*child]bool)
 	for _, sa := range c.sas {
 		for _, q := range sa.quickModes() {
@@ -155,14 +156,18 @@ func (e *Engine) expireGuarded(owner expirer) {
 	switch o := owner.(type) {
 	case *isakmpSA:
 		e.suspects.sas, remote = []*isakmpSA{o}, o.remote
+		e.touch(o.client)
 	case *quickMode:
 		e.suspects.quick, remote = o, o.sa.remote
+		e.touch(o.sa.client)
 	case *child:
 		e.suspects.client, remote = o.client, o.remote
+		e.touch(o.client)
 	case *client:
 		e.suspects.client, remote = o, o.key.remote
 	case *childWait:
 		e.suspects.client, e.suspects.close, remote = o.client, true, o.client.key.remote
+		e.touch(o.client)
 	}
 	e.guarded(remote, func() { owner.expire(e) })
 }

@@ -63,7 +63,7 @@ func newMined(t *testing.T, strike func(call int) bool) *mined {
 	left.source = func(r io.Reader) io.Reader { m.Reader = r; return m.mine }
 	left.begin(1)
 	m.bystander = newWorld(t)
-	m.bystander.engine = left.engine
+	m.bystander.engine, m.bystander.records = left.engine, left.records
 	m.main = m.bystander.connect(newPeer(7))
 	m.quick = m.bystander.quick(m.main, 1)
 	m.armed = true

@@ -140,17 +140,21 @@ func (e *Engine) deriveKeys(sa *isakmpSA, shared []byte) bool {
 	sa.proved = &proved{}
 	sa.keys = keymat.Derive(hash, skeyid, shared, sa.name.i, sa.name.r)
 	keymat.Zero(skeyid)
-	cipher := sa.proposal.Cipher
-	key := keymat.CipherKey(hash, sa.keys.SKEYIDe, cipher.KeyLen(sa.proposal.KeyBits))
-	cbc, err := keymat.NewCBC(cipher, key)
-	keymat.Zero(key)
-	if err != nil {
+	if err := sa.makeCipher(); err != nil {
 		e.failHandshake(sa, DropInternal, CauseInternal, Facts{Detail: err.Error()})
 		return false
 	}
-	sa.cbc = cbc
-	sa.iv = keymat.Phase1IV(hash, cipher.BlockSize(), hs.initiatorKE, hs.responderKE)
+	sa.iv = keymat.Phase1IV(hash, sa.proposal.Cipher.BlockSize(), hs.initiatorKE, hs.responderKE)
 	return true
+}
+
+// makeCipher makes the cipher of messages from SKEYID_e.
+func (sa *isakmpSA) makeCipher() (err error) {
+	cipher := sa.proposal.Cipher
+	key := keymat.CipherKey(sa.proposal.Hash, sa.keys.SKEYIDe, cipher.KeyLen(sa.proposal.KeyBits))
+	sa.cbc, err = keymat.NewCBC(cipher, key)
+	keymat.Zero(key)
+	return err
 }
 
 // preSharedKey returns the key that sa begins with, empty if there is none any more.

@@ -16,10 +16,15 @@ type Datagram struct {
 	Payload []byte
 }
 
-// Output is what one call of the engine asks of its owner: perform Actions in order, send Send in order, report Events.
-// The zero Output asks nothing.
+// Output is what one call of the engine asks of its owner: perform Actions in order, put Records where they outlive the program, send Send
+// in order, report Events. The zero Output asks nothing.
 type Output struct {
 	Actions []Action
-	Send    []Datagram
-	Events  []Event
+
+	// Records are those that the call has changed, each once, ordered by client, if [Config.Records] is set. They have to be safe before
+	// anything is sent: what a peer has an answer to must not be forgotten.
+	Records []Record
+
+	Send   []Datagram
+	Events []Event
 }

@@ -54,6 +54,7 @@ type end struct {
 
 	inbound  map[uint32]ikev1.ChildSA // by SPI
 	outbound map[uint32]ikev1.ChildSA
+	records  archive
 	events   []ikev1.Event
 	sent     int
 }
@@ -90,7 +91,7 @@ func newPairOf(t testing.TB, seed uint64, adjust ...[]func(*ikev1.Config)) *pair
 	t.Helper()
 	p := &pair{t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: start}
 	for i, name := range []string{"left", "right"} {
-		config := ikev1.Config{PSK: func(netip.Addr, netip.Addr) []byte { return []byte(goodPSK) }}
+		config := ikev1.Config{PSK: func(netip.Addr, netip.Addr) []byte { return []byte(goodPSK) }, Records: true}
 		for _, f := range adjust[i] {
 			f(&config)
 		}
@@ -118,6 +119,7 @@ func (e *end) begin(seed uint64) {
 	}
 	e.engine, e.events = engine, nil
 	e.inbound, e.outbound = map[uint32]ikev1.ChildSA{}, map[uint32]ikev1.ChildSA{}
+	e.records = archive{}
 }
 
 // connection is one from e to the other end.
@@ -153,6 +155,9 @@ func (p *pair) upTo(most time.Duration) time.Duration {
 func (e *end) absorb(out ikev1.Output) {
 	for _, a := range out.Actions {
 		e.act(a)
+	}
+	if wrong := e.records.take(e.engine, out); wrong != "" {
+		e.t.Fatalf("%s at %v: %s", e.name, e.now.Sub(start), wrong)
 	}
 	for _, d := range out.Send {
 		e.sent++

@@ -22,9 +22,15 @@ func (e *Engine) Configure(cfg Config) error {
 			return fmt.Errorf("ikev1: the connection to %s: %w", conn.Remote, err)
 		}
 	}
+	anew := cfg.Records && !e.cfg.Records
 	e.cfg, e.phase1, e.phase2 = &cfg, rank(cfg.Phase1), rank(cfg.Phase2)
 	for _, sa := range e.sas {
 		e.rearm(sa)
+	}
+	if anew {
+		for _, c := range e.clients {
+			e.touch(c) // the next call says all
+		}
 	}
 	return nil
 }

@@ -71,6 +71,7 @@ func (e *Engine) rekeyLater(ch *child) {
 	if ch.state != childEstablished || !ch.initiator {
 		return
 	}
+	e.touch(ch.client)
 	ch.rekeyAt = e.now.Add(max(ch.expires.Sub(e.now)/4, retryPause))
 	e.timers.set(&ch.timer, earliest(ch.rekeyAt, ch.expires))
 }
@@ -78,6 +79,7 @@ func (e *Engine) rekeyLater(ch *child) {
 // switchLater has our traffic go through ch, which has just been agreed upon, when the peer is ready for it. Nothing waits if there is no
 // other child to send through.
 func (e *Engine) switchLater(ch *child) {
+	e.touch(ch.client)
 	if ch.replaces == nil || ch.replaces.state != childEstablished {
 		e.installOutbound(ch)
 		return

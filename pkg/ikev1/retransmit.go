@@ -39,5 +39,6 @@ func (e *Engine) repeat(sa *isakmpSA, c *exchangeCache, d Datagram, most int) {
 		return
 	}
 	c.repeats++
+	e.touch(sa.client)
 	e.send(sa, c.reply)
 }

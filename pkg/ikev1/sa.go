@@ -169,6 +169,7 @@ func (e *Engine) clearSA(sa *isakmpSA, reason string) {
 	if e.initiated[sa.initiation] == sa {
 		delete(e.initiated, sa.initiation)
 	}
+	e.touch(sa.client)
 	if sa.client != nil {
 		sa.client.removeSA(sa) // what is to be said about its Quick Modes is said in another one
 	}
@@ -258,6 +259,7 @@ func (e *Engine) newMessageID(sa *isakmpSA) (uint32, error) {
 		id := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 		if id != 0 && !sa.used(id) && sa.quick[id] == nil {
 			sa.ourIDs.add(id)
+			e.touch(sa.client)
 			return id, nil
 		}
 	}

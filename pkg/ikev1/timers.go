@@ -56,6 +56,12 @@ func (h *timerHeap) set(t *timer, at time.Time) {
 	}
 }
 
+// start sets a timer that was read from a record: whatever its deadline, it is off.
+func (h *timerHeap) start(t *timer, at time.Time) {
+	t.at = time.Time{}
+	h.set(t, at)
+}
+
 // due returns a timer whose deadline is not after now, turned off, or nil.
 func (h *timerHeap) due(now time.Time) *timer {
 	if len(*h) == 0 || (*h)[0].at.After(now) {

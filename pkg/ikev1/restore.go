@@ -1,0 +1,189 @@
+package ikev1
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// restartPause is the time that an exchange under way has at least from a restart on: what the peer has said meanwhile may wait to be handled.
+const restartPause = 10 * time.Second
+
+// Restore takes the client of a [Record] that another engine has written, before the first message is handled. It goes on with its ID, keys,
+// message IDs, sequence numbers and deadlines, so that the peer notices nothing; new IDs go on above those restored. What was under way and
+// is not in the record begins anew, by the peer or, in the next call of Advance, by us. A connection that was up is up: [Engine.Connect] with the same
+// [Connection] returns its ID.
+//
+// An [InstallOutbound] that was not reported is asked for again. If the owner finds that SA in the kernel, it must leave it as it is and
+// report success: installed a second time, it would use the same sequence numbers again. What else should be in the kernel tells
+// [Engine.Installed].
+//
+// The error says why a record cannot be used; nothing is kept of it then.
+func (e *Engine) Restore(now time.Time, r Record) (Output, error) {
+	e.now = now
+	c, err := readRecord(r)
+	if err == nil {
+		err = e.admitRestored(c)
+	}
+	if err != nil {
+		return Output{}, fmt.Errorf("ikev1: restoring client %d: %w", r.Client, err)
+	}
+	c.recorded = e.sum(r.State)
+	e.guarded(c.key.remote, func() { e.restore(c) })
+	return e.take(), nil
+}
+
+// recordReader bounds what is read: nothing that we write is near that.
+var recordReader = func() cbor.DecMode {
+	mode, err := cbor.DecOptions{
+		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
+		MaxArrayElements: 4096, MaxMapPairs: 256, MaxNestedLevels: 16,
+	}.DecMode()
+	if err != nil {
+		return nil // the options are constant: TestRestore would not get far
+	}
+	return mode
+}()
+
+// readRecord makes a client of a record. A defect here must not keep the whole program from starting, so a panic costs no more than this client.
+func readRecord(r Record) (c *client, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			c, err = nil, errPanic
+		}
+	}()
+	var version struct {
+		Version int `cbor:"1,keyasint"`
+	}
+	if err := recordReader.Unmarshal(r.State, &version); err != nil {
+		return nil, fmt.Errorf("reading its record: %w", err)
+	}
+	if version.Version != recordVersion {
+		return nil, fmt.Errorf("its record has version %d, this program knows %d: start the program that wrote it, or let the client connect anew",
+			version.Version, recordVersion)
+	}
+	var written clientRecord
+	if err := recordReader.Unmarshal(r.State, &written); err != nil {
+		return nil, fmt.Errorf("reading its record: %w", err)
+	}
+	if written.ID != r.Client {
+		return nil, fmt.Errorf("the record is that of client %d", written.ID)
+	}
+	return written.read()
+}
+
+// admitRestored says why a client that was read contradicts those that are there.
+func (e *Engine) admitRestored(c *client) error {
+	if e.clients[c.id] != nil || e.byKey[c.key] != nil {
+		return fmt.Errorf("it is there already")
+	}
+	names, spis := make(map[cookies]bool), make(map[uint32]bool)
+	for _, sa := range c.sas {
+		if names[sa.name] || e.sas[sa.name] != nil || !sa.initiator && e.initiated[sa.initiation] != nil {
+			return fmt.Errorf("there is an ISAKMP SA with the cookies %x already", sa.name.spi())
+		}
+		names[sa.name] = true
+	}
+	for _, ch := range c.children {
+		if spis[ch.spiIn] || e.spis[ch.spiIn] != nil {
+			return fmt.Errorf("there is a child with the SPI %#x already", ch.spiIn)
+		}
+		spis[ch.spiIn] = true
+	}
+	if c.connection != nil && e.connections[c.connection.id] != nil {
+		return fmt.Errorf("there is a connection %d already", c.connection.id)
+	}
+	return nil
+}
+
+// restore puts a client where it can be found, and sets its deadlines.
+func (e *Engine) restore(c *client) {
+	e.suspects.client, e.suspects.close = c, true
+	e.touch(c)
+	e.clients[c.id], e.byKey[c.key] = c, c
+	e.countClient(c.key, 1)
+	e.lastClient = max(e.lastClient, c.id)
+	e.restoreConnection(c)
+	for _, ch := range c.children {
+		e.spis[ch.spiIn] = ch
+		e.lastChild, e.lastSA = max(e.lastChild, ch.id), max(e.lastSA, ch.origin)
+	}
+	for _, sa := range c.sas {
+		e.sas[sa.name] = sa
+		e.lastSA = max(e.lastSA, sa.serial)
+		if !sa.initiator {
+			e.initiated[sa.initiation] = sa
+		}
+		e.resumeSA(sa)
+	}
+	for _, ch := range c.children {
+		switch {
+		case ch.state == childOutbound && ch.switchAt.IsZero():
+			e.installOutbound(ch)
+		case ch.agreed():
+			e.timers.set(&ch.timer, ch.deadline())
+		}
+	}
+	if c.natHere && c.encapsulated {
+		e.timers.set(&c.keepalive, e.now)
+	}
+	e.resumeWait(c)
+}
+
+// restoreConnection lets c go on as one that we have called, unless we could not authenticate for it any more.
+func (e *Engine) restoreConnection(c *client) {
+	conn := c.connection
+	if conn == nil {
+		return
+	}
+	e.lastConnection = max(e.lastConnection, conn.id)
+	if e.cfg.serves(conn.Connection) == nil {
+		e.connections[conn.id] = conn
+		return
+	}
+	c.connection, conn.client = nil, nil
+	for _, sa := range c.sas {
+		sa.connection = nil
+	}
+}
+
+// resumeSA sets the deadlines of a restored ISAKMP SA and of its Quick Modes.
+func (e *Engine) resumeSA(sa *isakmpSA) {
+	if dpd := &sa.dpd; !dpd.asked.IsZero() && dpd.again.Before(e.now) {
+		// Nobody has asked, or listened, since the question was to be repeated: that is not the peer's silence.
+		dpd.asked = dpd.asked.Add(e.now.Sub(dpd.again))
+		dpd.again = e.now
+	}
+	for _, q := range sa.quick {
+		q.deadline = later(q.deadline, e.now.Add(restartPause))
+		e.timers.start(&q.timer, earliest(q.timer.at, q.deadline))
+	}
+	e.rearm(sa)
+}
+
+// resumeWait gives a restored client without a child its time to get one. What we had begun for it is begun again, but not
+// before everybody is restored: it needs new IDs.
+func (e *Engine) resumeWait(c *client) {
+	at := c.wait.at
+	e.timers.start(&c.wait.timer, time.Time{})
+	switch {
+	case slices.ContainsFunc(c.children, (*child).agreed):
+	case c.connection != nil && len(c.children) == 0:
+		c.wait.begin = true
+		e.timers.set(&c.wait.timer, e.now)
+	case at.IsZero():
+		e.awaitChild(c)
+	case e.cfg.ChildWait > 0:
+		e.timers.set(&c.wait.timer, later(at, e.now.Add(restartPause)))
+	}
+}
+
+// later returns the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
