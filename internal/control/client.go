@@ -220,6 +220,10 @@ func (c *Client) advise(err error) error {
 	if errors.As(err, &op) && op.Op == "dial" {
 		return fmt.Errorf("%w: %w", ErrUnreachable, op)
 	}
+	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
+		return fmt.Errorf("%w: nobody has answered on %s in time: the daemon has died or hangs; see its log, and start it again (l2tpctl serve)",
+			ErrUnreachable, c.socket)
+	}
 	return fmt.Errorf("control API: %w", err)
 }
 

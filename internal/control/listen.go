@@ -21,15 +21,16 @@ const socketMode = 0o660
 
 // Listen creates the control socket with mode 0660 and, if group is not empty, that group (a name or number). The directory
 // is made if it is missing. A socket that a dead daemon left is replaced; one that somebody listens on, or a file that is no
-// socket, is an error.
+// socket, is an error. The listener removes the socket when it is closed.
 func Listen(ctx context.Context, path, group string) (net.Listener, error) {
-	gid := -1
-	if group != "" {
-		var err error
-		if gid, err = lookupGroup(group); err != nil {
-			return nil, fmt.Errorf("control socket: %w", err)
-		}
+	a, err := newAccess(group)
+	if err != nil {
+		return nil, err
 	}
+	return listen(ctx, path, a)
+}
+
+func listen(ctx context.Context, path string, a access) (*net.UnixListener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("making the directory of the control socket: %w", err)
 	}
@@ -46,13 +47,35 @@ func Listen(ctx context.Context, path, group string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening on the control socket: %w", err)
 	}
-	if gid >= 0 {
-		err = os.Chown(path, -1, gid)
+	if err := a.apply(path); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l.(*net.UnixListener), nil
+}
+
+// access is who may connect besides the owner.
+type access struct{ gid int } // -1 for no group
+
+func newAccess(group string) (access, error) {
+	if group == "" {
+		return access{-1}, nil
+	}
+	gid, err := lookupGroup(group)
+	if err != nil {
+		return access{}, fmt.Errorf("control socket: %w", err)
+	}
+	return access{gid}, nil
+}
+
+func (a access) apply(path string) error {
+	var err error
+	if a.gid >= 0 {
+		err = os.Chown(path, -1, a.gid)
 	}
 	if err = errors.Join(err, os.Chmod(path, socketMode)); err != nil {
-		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
+		return fmt.Errorf("control socket: %w", err)
 	}
-	return l, nil
+	return nil
 }
 
 func lookupGroup(group string) (int, error) {
@@ -64,6 +87,15 @@ func lookupGroup(group string) (int, error) {
 		return 0, fmt.Errorf("%w: create it (groupadd --system %s) or change control.group", err, group)
 	}
 	return strconv.Atoi(g.Gid)
+}
+
+// knock connects and leaves. EAGAIN says that more wait already than there is room for.
+func knock(path string) error {
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err != nil {
+		return err
+	}
+	return c.Close()
 }
 
 // removeStale removes a socket that nobody listens on.
@@ -78,12 +110,11 @@ func removeStale(path string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("control socket: %s exists and is no socket: remove it or choose another path (control.socket)", path)
 	}
-	c, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		_ = c.Close()
-		return fmt.Errorf("control socket: another daemon listens on %s: stop it or choose another path (control.socket)", path)
-	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
+	switch err := knock(path); {
+	case err == nil, errors.Is(err, unix.EAGAIN):
+		return fmt.Errorf("control socket: another daemon listens on %s, or the keeper of one that has ended holds it: stop it or choose another path"+
+			" (control.socket)", path)
+	case !errors.Is(err, unix.ECONNREFUSED):
 		return fmt.Errorf("control socket: trying whether somebody listens: %w", err)
 	}
 	if err := os.Remove(path); err != nil {
