@@ -156,14 +156,15 @@ func (e *Engine) closeClient(c *client, reason string, tell bool) {
 	e.reap(c, reason)
 }
 
-// move notes that an authenticated message of sa came from another port: a NAT has a new mapping for the client.
+// move notes that an authenticated message of sa came from another port or address: a NAT has a new mapping for the client.
 func (e *Engine) move(sa *isakmpSA, d Datagram) {
-	if sa == sa.client.newest() {
+	if sa == sa.client.newest() && (d.Remote.Addr() == sa.remote.Addr() || sa.theirIDs.complete()) {
 		e.relocate(sa.client, d)
 	}
 }
 
-// Moved tells the engine that authentic ESP of a client came from another port than before, for a NAT has changed its mapping.
+// Moved tells the engine that authentic ESP of a client came from another port or address than before, for a NAT has changed its
+// mapping. Whoever tells has to know that the ESP is no repetition.
 func (e *Engine) Moved(now time.Time, id ClientID, remote netip.AddrPort) Output {
 	e.now = now
 	if c := e.clients[id]; c != nil {
@@ -176,6 +177,9 @@ func (e *Engine) Moved(now time.Time, id ClientID, remote netip.AddrPort) Output
 // is old (RFC 3947 section 4), and moves nothing.
 func (e *Engine) relocate(c *client, d Datagram) {
 	if d.Remote == c.key.remote && d.Local == c.local || c.encapsulated && !d.Encapsulated {
+		return
+	}
+	if d.Remote.Addr() != c.key.remote.Addr() && !e.admitsRoaming(c, d) {
 		return
 	}
 	key := c.key

@@ -92,8 +92,8 @@ type ChildClosed struct {
 	ByPeer        bool
 }
 
-// ClientMoved says that authentic messages of a client come from another port, because a NAT has changed its mapping: its
-// installed SAs have to follow.
+// ClientMoved says that authentic messages of a client come from another port, or from another address, because a NAT has changed its
+// mapping: its installed SAs have to follow.
 type ClientMoved struct {
 	Client        ClientID
 	Local, Remote netip.AddrPort

@@ -130,13 +130,13 @@ func (e *Engine) newName(complete func(ours wire.Cookie) cookies) (cookies, erro
 }
 
 // find returns the SA of a message, nil if there is none between these two addresses. Ports may differ: a client floats, and
-// NATs rebind.
+// NATs rebind. Of a client behind a NAT the address may, too.
 func (e *Engine) find(d Datagram, h wire.Header) *isakmpSA {
 	sa := e.sas[cookies{h.InitiatorCookie, h.ResponderCookie}]
 	if sa == nil {
 		sa = e.sas[cookies{i: h.InitiatorCookie}] // one of ours, before the peer has named its cookie
 	}
-	if sa == nil || sa.local.Addr() != d.Local.Addr() || sa.remote.Addr() != d.Remote.Addr() {
+	if sa == nil || sa.local.Addr() != d.Local.Addr() || sa.remote.Addr() != d.Remote.Addr() && !sa.roams(d) {
 		return nil
 	}
 	if sa.state != established {

@@ -127,8 +127,11 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	return s
 }
 
-// rebind gives the NAT in front of the left end new ports.
+// rebind gives the NAT in front of the left end new ports, and now and then another address.
 func (s *simulation) rebind() {
+	if s.rng.IntN(3) == 0 {
+		s.ends[0].nat.addr = netip.AddrFrom4([4]byte{198, 51, 100, byte(1 + s.rng.IntN(3))})
+	}
 	a := uint16(1024 + s.rng.IntN(30000))
 	s.ends[0].nat.ports = map[uint16]uint16{500: a, 4500: a + 1 + uint16(s.rng.IntN(30000))}
 }
