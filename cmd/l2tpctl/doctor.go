@@ -17,6 +17,7 @@ func examine(ctx context.Context, cfg *config.Config) []doctor.Finding {
 		socket = cfg.Control.Socket
 		options.Steering = steering.Config{
 			Tag: cfg.Slots.Tag, PortBase: cfg.Slots.PortBase, PortMask: cfg.Slots.PortMask, InterfacePrefix: cfg.InterfacePrefix,
+			PlainPeers: cfg.L2TP.PlainPeers, PlainBase: cfg.Slots.PlainBase, PlainMask: cfg.Slots.PlainMask,
 		}
 	}
 	client := control.NewClient(socket)

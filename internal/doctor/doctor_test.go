@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +54,9 @@ func machine(t *testing.T) probes {
 	}
 	return p
 }
+
+// lacs are peers without IPsec.
+var lacs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 
 const udpHeader = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
 
@@ -187,6 +191,15 @@ func TestWhatIsMissing(t *testing.T) {
 		}, []string{"warning net.ipv4.ip_forward: 0; sysctl -w", "warning net.core.netdev_max_backlog: 1000; 10000", "warning net.ipv4.ip_local_reserved_ports: 1 of the clients' ports 16384-32767; =16384-32767"}},
 		{"ports of another block", Options{Steering: steering.Config{PortBase: 0x8000, PortMask: 0xf000}}, nil,
 			[]string{"warning net.ipv4.ip_local_reserved_ports: 4096 of the clients' ports 32768-36863; sysctl"}},
+		{"ports of plain tunnels", Options{Steering: steering.Config{PlainPeers: lacs, PlainBase: 0x8000, PlainMask: 0xf000}}, func(t *testing.T, p *probes) {
+			charon(t, p)
+			put(t, *p, "/proc/thread-self/net/udp6", udpHeader)
+			put(t, *p, "/proc/thread-self/net/udp", udpHeader+udpLine("00000000:8001", 1234)+udpLine("00000000:06A5", 1234))
+		}, []string{
+			"warning net.ipv4.ip_local_reserved_ports: 4096 of the plain tunnels' ports 32768-36863; sysctl",
+			"failure UDP port 1701: held by charon (pid 42); xl2tpd|l2tp.plain_peers",
+			"warning plain tunnels' ports: UDP 32769: in use by charon (pid 42); ip_local_reserved_ports=32768-36863|move",
+		}},
 		{"loopback down", Options{}, func(_ *testing.T, p *probes) { p.loopbackUp = func() (bool, error) { return false, nil } },
 			[]string{"failure loopback: 127.0.0.1; ip link set lo up"}},
 		{"strongSwan is running", Options{}, charon, []string{"failure UDP port 500: held by charon (pid 42); stop it", "warning UDP port 4500: on some addresses by a process that cannot be seen; other addresses"}},

@@ -95,15 +95,18 @@ func checkSysctls(_ context.Context, o Options, p probes) []Finding {
 	default:
 		out = append(out, ok(backlog, "%d", n))
 	}
-	return append(out, portRange(o, p))
+	for _, b := range o.blocks() {
+		out = append(out, portRange(b, p))
+	}
+	return out
 }
 
 func (p probes) sysctl(name string) string { return p.text("/proc/sys/" + name) }
 
-// portRange checks that no other program is given a client's port as its ephemeral port.
-func portRange(o Options, p probes) Finding {
+// portRange checks that no other program is given a port of a block as its ephemeral port.
+func portRange(b block, p probes) Finding {
 	const name = "net.ipv4.ip_local_reserved_ports"
-	first, last := o.clientPorts()
+	first, last := b.first, b.last
 	bounds := strings.Fields(p.sysctl("net/ipv4/ip_local_port_range"))
 	if len(bounds) != 2 {
 		return warn(name, "", "net.ipv4.ip_local_port_range cannot be read")
@@ -124,16 +127,29 @@ func portRange(o Options, p probes) Finding {
 		return ok(name, "ports %d-%d are not given to other programs", first, last)
 	}
 	return warn(name, fmt.Sprintf("sysctl -w %s=%d-%d (append to what is there), and keep it in /etc/sysctl.d/l2tpctl.conf", name, first, last),
-		"%d of the clients' ports %d-%d are in the ephemeral range %d-%d and not reserved", free, first, last, low, high)
+		"%d of the %s %d-%d are in the ephemeral range %d-%d and not reserved", free, b.name, first, last, low, high)
 }
 
-// clientPorts is the block of the clients' ports.
-func (o Options) clientPorts() (first, last int) {
-	base, mask := o.Steering.PortBase, o.Steering.PortMask
-	if base == 0 && mask == 0 {
-		base, mask = steering.DefaultPortBase, steering.DefaultPortMask
+// block is a block of ports that are ours.
+type block struct {
+	name        string
+	first, last int
+}
+
+// blocks are those of the clients and, if there are peers without IPsec, of their tunnels.
+func (o Options) blocks() []block {
+	s := o.Steering
+	if s.PortBase == 0 && s.PortMask == 0 {
+		s.PortBase, s.PortMask = steering.DefaultPortBase, steering.DefaultPortMask
 	}
-	return int(base), int(base | ^mask)
+	list := []block{{"clients' ports", int(s.PortBase), int(s.PortBase | ^s.PortMask)}}
+	if len(s.PlainPeers) == 0 {
+		return list
+	}
+	if s.PlainBase == 0 && s.PlainMask == 0 {
+		s.PlainBase, s.PlainMask = steering.DefaultPlainBase, steering.DefaultPlainMask
+	}
+	return append(list, block{"plain tunnels' ports", int(s.PlainBase), int(s.PlainBase | ^s.PlainMask)})
 }
 
 // parsePorts reads "8080,9000-9010". What is not understood is left out.

@@ -10,15 +10,22 @@ import (
 	"strings"
 )
 
-// checkPorts looks who holds the UDP ports of IKE (RFC 2408 section 2.5.1, RFC 3947 section 4).
+// checkPorts looks who holds the UDP ports of IKE (RFC 2408 section 2.5.1, RFC 3947 section 4), and that of L2TP if there are peers without IPsec.
 func checkPorts(_ context.Context, o Options, p probes) []Finding {
 	if o.DaemonRunning {
 		return nil
 	}
 	var out []Finding
-	for _, port := range []uint16{500, 4500} {
+	ports := []uint16{500, 4500}
+	if len(o.Steering.PlainPeers) > 0 {
+		ports = append(ports, 1701)
+	}
+	for _, port := range ports {
 		name := fmt.Sprintf("UDP port %d", port)
-		const stop = "stop it (systemctl disable --now strongswan-starter, strongswan, ipsec or racoon)"
+		stop := "stop it (systemctl disable --now strongswan-starter, strongswan, ipsec or racoon)"
+		if port == 1701 {
+			stop = "stop it (systemctl disable --now xl2tpd), or remove l2tp.plain_peers"
+		}
 		any, one := p.boundUDP(port)
 		who, ours := p.holder(slices.Concat(any, one))
 		switch {

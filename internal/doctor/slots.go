@@ -10,10 +10,16 @@ import (
 // maxNamed bounds the ports that are named in a finding.
 const maxNamed = 5
 
-// checkClientPorts looks for other programs at the clients' ports: the slot of such a port cannot be used.
-func checkClientPorts(_ context.Context, o Options, p probes) []Finding {
-	const name = "clients' ports"
-	first, last := o.clientPorts()
+// checkClientPorts looks for other programs at the ports of clients and of plain tunnels: the slot of such a port cannot be used.
+func checkClientPorts(_ context.Context, o Options, p probes) (out []Finding) {
+	for _, b := range o.blocks() {
+		out = append(out, checkBlock(b, o, p))
+	}
+	return out
+}
+
+func checkBlock(b block, o Options, p probes) Finding {
+	name, first, last := b.name, b.first, b.last
 	inodes := make(map[uint16][]string)
 	for _, s := range p.udpSockets() {
 		if int(s.port) >= first && int(s.port) <= last {
@@ -32,7 +38,7 @@ func checkClientPorts(_ context.Context, o Options, p probes) []Finding {
 		}
 	}
 	if len(taken) == 0 {
-		return []Finding{ok(name, "no other program uses one of %d-%d", first, last)}
+		return ok(name, "no other program uses one of %d-%d", first, last)
 	}
 	slices.Sort(taken)
 	var named []string
@@ -45,7 +51,7 @@ func checkClientPorts(_ context.Context, o Options, p probes) []Finding {
 		who[holder] = true
 	}
 	if named == nil {
-		return []Finding{ok(name, "%d of %d-%d are in use, by the daemon as far as can be seen", len(taken), first, last)}
+		return ok(name, "%d of %d-%d are in use, by the daemon as far as can be seen", len(taken), first, last)
 	}
 	if len(taken) > maxNamed {
 		named = append(named, fmt.Sprintf("and %d more", len(taken)-maxNamed))
@@ -55,8 +61,8 @@ func checkClientPorts(_ context.Context, o Options, p probes) []Finding {
 		holders = append(holders, h)
 	}
 	slices.Sort(holders)
-	return []Finding{warn(name, fmt.Sprintf("move that program to another port, or keep it from the block with net.ipv4.ip_local_reserved_ports=%d-%d", first, last),
-		"UDP %s: in use by %s; no client can have them", strings.Join(named, ", "), strings.Join(holders, ", "))}
+	return warn(name, fmt.Sprintf("move that program to another port, or keep it from the block with net.ipv4.ip_local_reserved_ports=%d-%d", first, last),
+		"UDP %s: in use by %s; no client can have them", strings.Join(named, ", "), strings.Join(holders, ", "))
 }
 
 // Slots is the use of the block of ports by the running daemon.
