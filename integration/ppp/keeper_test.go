@@ -207,6 +207,11 @@ func (k *keeper) obey(o order, all map[string]*pppd.Process) (r reply, err error
 			i := slices.IndexFunc(s.Processes, func(p pppd.ProcessState) bool { return p.Interface == o.Name })
 			pid := s.Processes[i].PID
 			err := errors.Join(unix.Kill(pid, unix.SIGKILL), unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil))
+			select {
+			case <-all[o.Name].Done():
+				err = errors.Join(err, errors.New("its end was told to the image that goes"))
+			case <-time.After(100 * time.Millisecond):
+			}
 			image, composeErr := k.next(path, s)
 			return image, errors.Join(err, composeErr)
 		})
