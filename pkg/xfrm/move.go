@@ -148,7 +148,11 @@ func (c *Conn) uproot(before State, read time.Time) (State, error) {
 
 // lastState reads everything that waits, and finds the deletion of an SA in it.
 func lastState(nl *netlink.Conn, id ID) (last State, found bool) {
-	for waiting(nl) {
+	raw, err := nl.SyscallConn()
+	if err != nil {
+		return State{}, false
+	}
+	for readable(raw) {
 		msgs, err := nl.Receive()
 		if err != nil && !errors.Is(err, unix.ENOBUFS) {
 			break

@@ -2,6 +2,7 @@ package xfrm
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -82,4 +83,27 @@ func FuzzEvent(f *testing.F) {
 			t.Errorf("%v mixes families", m)
 		}
 	})
+}
+
+func TestParseEvents(t *testing.T) {
+	message := func(kind uint16, data []byte) []byte {
+		b := make([]byte, 16, 16+len(data)+3)
+		native.PutUint32(b, uint32(16+len(data)))
+		native.PutUint16(b[4:], kind)
+		b = append(b, data...)
+		return append(b, make([]byte, -len(b)&3)...)
+	}
+	both := append(message(uint16(msgFlushSA), []byte{50}), message(uint16(msgDelSA), deletedBytes())...)
+	whole := len(parseEvents(append([]byte(nil), both...)))
+	if whole != 2 {
+		t.Fatalf("%d events of two", whole)
+	}
+	for n := range both {
+		if got := len(parseEvents(append([]byte(nil), both[:n]...))); got >= whole {
+			t.Errorf("%d octets of %d gave %d events", n, len(both), got)
+		}
+	}
+	if parseEvents(both); slices.Max(both) != 0 {
+		t.Error("octets are left in the buffer, where keys are")
+	}
 }
