@@ -100,6 +100,49 @@ func TestOnlyTheProgramKnowsTheConcentrator(t *testing.T) {
 	}
 }
 
+// keeperNeeds are what internal/keeper may import of this repository, besides itself.
+var keeperNeeds = []string{"internal/udp", "internal/steering", "internal/slot", "internal/egress", "pkg/xfrm", "pkg/l2tpnl", "pkg/pppd"}
+
+// TestTheKeeperParsesNothing keeps protocols out of the process that has the privileges: it may not even have them in its dependencies.
+func TestTheKeeperParsesNothing(t *testing.T) {
+	needs := map[string][]string{}
+	for _, s := range sources(t) {
+		for _, imported := range s.imports {
+			if local, ours := strings.CutPrefix(imported, module); ours {
+				needs[s.dir()] = append(needs[s.dir()], local)
+			}
+		}
+		if s.dir() != "internal/keeper" && s.dir() != "internal/keeper/protocol" {
+			continue
+		}
+		for _, local := range needs[s.dir()] {
+			if !slices.Contains(keeperNeeds, local) && local != "internal/keeper/protocol" {
+				t.Errorf("%s imports %s", s.path, local)
+			}
+		}
+	}
+	seen := map[string]bool{}
+	var visit func(dir string)
+	visit = func(dir string) {
+		if seen[dir] {
+			return
+		}
+		seen[dir] = true
+		for _, next := range needs[dir] {
+			visit(next)
+		}
+	}
+	visit("internal/keeper")
+	for dir := range seen {
+		if own, _ := library(dir); own == "pkg/ikev1" || own == "pkg/l2tp" || dir == "internal/concentrator" {
+			t.Errorf("internal/keeper needs %s, by what it imports", dir)
+		}
+	}
+	if len(seen) < 8 {
+		t.Errorf("internal/keeper needs only %v: is it there?", seen)
+	}
+}
+
 // forbidden are the imports that would give an engine sockets, a clock of its own, or randomness of its own. Of golang.org/x/sys all
 // but cpu, which only tells what the processor can do.
 var forbidden = []string{

@@ -10,6 +10,7 @@ import (
 
 	"github.com/l2tpctl/l2tpctl/internal/cli"
 	"github.com/l2tpctl/l2tpctl/internal/concentrator"
+	"github.com/l2tpctl/l2tpctl/internal/keeper"
 )
 
 // version is set by the linker for releases.
@@ -29,6 +30,10 @@ func main() {
 			signal.Notify(hangups, unix.SIGHUP)
 			return concentrator.Run(ctx, s.Config, built, s.Log, concentrator.Reloading{Load: s.Load, SetLevel: s.SetLevel, Signals: hangups})
 		},
+		Keep: func(ctx context.Context, k cli.Keeper) error {
+			return keeper.Run(ctx, keeper.Config{Linger: k.Linger, ForServe: k.ForServe, Build: built.Version, Log: k.Log})
+		},
+		Linger:   keeper.DefaultLinger,
 		Describe: concentrator.Describe,
 		Doctor:   examine,
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -28,6 +29,9 @@ type Service struct {
 	SetLevel func(level string)
 }
 
+// KeepFunc runs the keeper until the context ends.
+type KeepFunc func(ctx context.Context, k Keeper) error
+
 // DoctorFunc checks the machine. The configuration is nil if there is none.
 type DoctorFunc func(ctx context.Context, cfg *config.Config) []doctor.Finding
 
@@ -40,6 +44,8 @@ type Env struct {
 	Terminal bool // Out is a terminal
 	Version  control.Version
 	Serve    ServeFunc
+	Keep     KeepFunc      // nil: there is no such command
+	Linger   time.Duration // default of Keeper.Linger
 	Describe DescribeFunc
 	Doctor   DoctorFunc // nil: there is no such command
 }
@@ -62,6 +68,9 @@ func newRoot(env *Env) *cobra.Command {
 	g := &globals{env: env}
 	root := group("l2tpctl", "L2TP/IPsec concentrator for Linux",
 		newServe(g), newCheck(g), newTunnel(g), newSession(g), newSA(g), newEvents(g), newReload(g), newStats(g), newVersion(g))
+	if env.Keep != nil {
+		root.AddCommand(newKeeper(g))
+	}
 	if env.Doctor != nil {
 		root.AddCommand(newDoctor(g))
 	}

@@ -83,6 +83,9 @@ type Config struct {
 // DefaultConfig returns the table "l2tpctl" for the tag 0x1701, ports 16384 to 32767 and interfaces "l2t*".
 func DefaultConfig() Config { return Config{}.withDefaults() }
 
+// WithDefaults returns the configuration with the defaults in it.
+func (c Config) WithDefaults() Config { return c.withDefaults() }
+
 func (c Config) withDefaults() Config {
 	if c.Table == "" {
 		c.Table = DefaultTable

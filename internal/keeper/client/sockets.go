@@ -1,0 +1,81 @@
+package client
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
+	"github.com/l2tpctl/l2tpctl/internal/udp"
+)
+
+// Sockets opens the sockets of slots: the keeper opens them, a poller of this process reads copies.
+type Sockets struct {
+	c      *Conn
+	poller *udp.Poller
+}
+
+// Sockets returns the sockets; what arrives goes to the poller's handler.
+func (c *Conn) Sockets(p *udp.Poller) Sockets { return Sockets{c, p} }
+
+// A Socket is one slot's pair of sockets.
+type Socket struct {
+	c    *Conn
+	port protocol.Port
+	slot *udp.Slot
+}
+
+// OpenClient opens the unconnected socket of the slot with the given port and mark, and begins to read it.
+func (s Sockets) OpenClient(local netip.Addr, port uint16, mark uint32) (*Socket, error) {
+	f, err := s.c.askFile(protocol.OpOpenClient, protocol.OpenClient{Local: local, Port: port, Mark: mark})
+	if err != nil {
+		return nil, err
+	}
+	socket, err := s.Adopt(Client{Port: port, Open: f})
+	if err != nil {
+		return nil, errors.Join(err, s.c.do(protocol.OpCloseClient, protocol.Port{Port: port}))
+	}
+	return socket, nil
+}
+
+// Adopt begins to read the sockets of an Inventory's client, and takes its files.
+func (s Sockets) Adopt(cl Client) (*Socket, error) {
+	slot, err := udp.NewSlot(cl.Open, cl.Tunnel)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.poller.Add(slot); err != nil {
+		return nil, errors.Join(err, slot.Close())
+	}
+	return &Socket{c: s.c, port: protocol.Port{Port: cl.Port}, slot: slot}, nil
+}
+
+// Send sends a control message through the unconnected socket. The error is udp.ErrNoSA while the client has no outbound SA.
+func (s *Socket) Send(remote netip.AddrPort, payload []byte) error {
+	return s.slot.Send(remote, payload)
+}
+
+// Connect opens the tunnel socket, for Tunnels.CreateTunnel, in place of one from before, and begins to read it. The error is udp.ErrNoSA while the
+// client has no outbound SA.
+func (s *Socket) Connect(remote netip.AddrPort) error {
+	if err := s.slot.DropTunnel(); err != nil { // a copy would keep the port
+		return err
+	}
+	f, err := s.c.askFile(protocol.OpConnect, protocol.Connect{Port: s.port.Port, Remote: remote})
+	if err != nil {
+		return err
+	}
+	if err := s.slot.SetTunnel(f); err != nil {
+		return errors.Join(err, s.c.do(protocol.OpDisconnect, s.port))
+	}
+	return nil
+}
+
+// Disconnect closes the tunnel socket, if there is one.
+func (s *Socket) Disconnect() error {
+	return errors.Join(s.slot.DropTunnel(), s.c.do(protocol.OpDisconnect, s.port))
+}
+
+// Close closes both sockets, here and in the keeper.
+func (s *Socket) Close() error {
+	return errors.Join(s.slot.Close(), s.c.do(protocol.OpCloseClient, s.port))
+}

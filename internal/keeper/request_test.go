@@ -1,0 +1,367 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/internal/keeper/client"
+	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
+	"github.com/l2tpctl/l2tpctl/internal/steering"
+	"github.com/l2tpctl/l2tpctl/pkg/pppd"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+var (
+	ours   = netip.MustParseAddr("192.0.2.1")
+	theirs = netip.MustParseAddr("198.51.100.7")
+)
+
+// inbound is an SA as the daemon would install it for slot 16384.
+func inbound(spi uint32) *xfrm.State {
+	return &xfrm.State{
+		ID: xfrm.ID{Dst: ours, SPI: spi}, Src: theirs, ReqID: 0x17014000, Direction: xfrm.In, ReplayWindow: 1024,
+		OutputMark: xfrm.Mark{Value: 0x17014000, Mask: 0xffffffff}, AEAD: xfrm.AESGCM16([]byte("0123456789abcdefsalt")),
+	}
+}
+
+func TestNothingBeforeSetup(t *testing.T) {
+	c := start(t, nil).dial(t)
+	for name, err := range map[string]error{
+		"SA":      c.SAs().Add(inbound(1000)),
+		"tunnel":  c.Tunnels().CreateTunnel(16384, 1),
+		"session": c.Tunnels().OpenSession(16384, 1, 1, 1),
+	} {
+		if !errors.Is(err, protocol.ErrNotSetUp) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestForeignThings(t *testing.T) {
+	k := start(t, nil)
+	k.possess()
+	kernel := k.machine.sas.(*memory)
+	c := k.dial(t)
+	change := func(f func(*xfrm.State)) *xfrm.State {
+		s := inbound(1000)
+		f(s)
+		return s
+	}
+	foreign := change(func(s *xfrm.State) { s.SPI, s.ReqID = 2000, 0x17018000 })
+	if err := kernel.Add(foreign); err != nil {
+		t.Fatal(err)
+	}
+	for name, do := range map[string]func() error{
+		"SA with the reqid of nobody":   func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.ReqID = 1 })) },
+		"SA with a port of others":      func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.ReqID = 0x17018000 })) },
+		"SA with another's mark":        func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.OutputMark.Value++ })) },
+		"SA with half a mark":           func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.OutputMark.Mask = 0xffff })) },
+		"inbound SA without a mark":     func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.OutputMark = xfrm.Mark{} })) },
+		"outbound SA with a mark":       func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Direction = xfrm.Out })) },
+		"SA in tunnel mode":             func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Mode = xfrm.ModeTunnel })) },
+		"deletion of a foreign SA":      func() error { return c.SAs().Delete(foreign.ID) },
+		"change of a foreign SA":        func() error { return c.SAs().UpdateEncap(foreign.ID, xfrm.Encap{SrcPort: 1, DstPort: 2}) },
+		"look at a foreign SA":          func() error { _, err := c.SAs().Get(foreign.ID); return err },
+		"try of a foreign SA":           func() error { return c.Egress().Encrypts(ours, theirs, foreign.ReqID) },
+		"socket outside the block":      func() error { return open1(c, ours, 500, 0x170101f4) },
+		"socket with another's mark":    func() error { return open1(c, ours, 16384, 0x17014001) },
+		"interface of somebody else":    func() error { _, err := c.PPP().Start(pppd.Session{Interface: "eth0"}); return err },
+		"interface with a path as name": func() error { _, err := c.PPP().Start(pppd.Session{Interface: "/bin/sh"}); return err },
+	} {
+		if err := do(); !errors.Is(err, protocol.ErrNotOurs) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, do := range map[string]func() error{
+		"tunnel without a socket":    func() error { return c.Tunnels().CreateTunnel(16384, 1) },
+		"session without a tunnel":   func() error { return c.Tunnels().OpenSession(16384, 1, 1, 1) },
+		"session that is not there":  func() error { return c.Tunnels().CloseSession(16384, 1) },
+		"pppd without a session":     func() error { _, err := c.PPP().Start(pppd.Session{Interface: "l2t16384-1"}); return err },
+		"tunnel that is not there":   func() error { return c.Tunnels().DeleteTunnel(16384) },
+		"SA that is not there":       func() error { return c.SAs().Delete(xfrm.ID{Dst: ours, SPI: 999}) },
+		"look for an SA that is not": func() error { _, err := c.SAs().Get(xfrm.ID{Dst: ours, SPI: 999}); return err },
+	} {
+		if err := do(); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, ok := kernel.states[foreign.ID]; !ok || len(kernel.states) != 1 {
+		t.Errorf("SAs in the kernel: %v", kernel.states)
+	}
+	if all, err := c.SAs().List(); err != nil || len(all) != 0 {
+		t.Errorf("foreign SAs are listed: %v, %v", all, err)
+	}
+}
+
+func open1(c *client.Conn, local netip.Addr, port uint16, mark uint32) error {
+	_, err := c.Sockets(nil).OpenClient(local, port, mark)
+	return err
+}
+
+func TestSAs(t *testing.T) {
+	k := start(t, nil)
+	k.possess()
+	c := k.dial(t)
+	sas := c.SAs()
+	in := inbound(1000)
+	if err := sas.Add(in); err != nil {
+		t.Fatal(err)
+	}
+	if err := sas.Add(in); !errors.Is(err, os.ErrExist) {
+		t.Errorf("the same again: %v", err)
+	}
+	if string(in.AEAD.Key) != "0123456789abcdefsalt" {
+		t.Error("the caller's key is gone")
+	}
+	if err := sas.UpdateEncap(in.ID, xfrm.Encap{SrcPort: 1, DstPort: 2}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := sas.Get(in.ID)
+	if err != nil || got.Encap == nil || *got.Encap != (xfrm.Encap{SrcPort: 1, DstPort: 2}) || got.ReqID != in.ReqID {
+		t.Errorf("%+v, %v", got, err)
+	}
+	all, err := sas.List()
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	if got.AEAD == nil || len(got.AEAD.Key)+len(all[0].AEAD.Key) != 0 {
+		t.Error("keys came back")
+	}
+	if err := sas.Delete(in.ID); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOrder asks for much at once: what is not long has its effect in the order of the asking, also while something long is being done.
+func TestOrder(t *testing.T) {
+	k := start(t, nil)
+	release := make(chan struct{})
+	k.possess(func(m *machine) { m.sas.(*memory).block = release })
+	c := k.dial(t)
+	listed := make(chan int, 1)
+	go func() {
+		all, err := c.SAs().List()
+		if err != nil {
+			t.Error(err)
+		}
+		listed <- len(all)
+	}()
+	for i := range uint32(200) {
+		if err := c.SAs().Add(inbound(1000 + i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Store([]protocol.Change{{Key: "a", Value: []byte{byte(i)}}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SAs().Delete(inbound(1000 + i).ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if i := k.store.all(); len(i) != 1 || i[0].Value[0] != 199 {
+		t.Errorf("after the last of them: %v", i)
+	}
+	close(release)
+	if n := <-listed; n != 0 {
+		t.Errorf("%d SAs", n)
+	}
+}
+
+func TestOtherSetup(t *testing.T) {
+	k := start(t, nil)
+	k.possess()
+	c := k.dial(t)
+	if got := c.Welcome().Setup; got == nil || got.Marker != testSetup.Marker || got.Steering.Tag != testSetup.Steering.Tag {
+		t.Errorf("the welcome tells %v", got)
+	}
+	for want, change := range map[string]func(*protocol.Setup){
+		"the tag":           func(s *protocol.Setup) { s.Steering.Tag++ },
+		"the block of":      func(s *protocol.Setup) { s.Steering.PortBase, s.Steering.PortMask = 0x8000, 0xc000 },
+		"the prefix":        func(s *protocol.Setup) { s.Steering.InterfacePrefix = "vpn" },
+		"the marker":        func(s *protocol.Setup) { s.Marker = "other-" },
+		"the name of":       func(s *protocol.Setup) { s.Steering.Table = "other" },
+		"ports without IPs": func(s *protocol.Setup) { s.Steering.PlainBase, s.Steering.PlainMask = 0x1000, 0xf000 },
+	} {
+		s := testSetup
+		change(&s)
+		if _, err := c.Setup(t.Context(), s); !errors.Is(err, client.ErrOtherSetup) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+	s := testSetup
+	s.Steering = steering.Config{} // which means the same
+	i, err := c.Setup(t.Context(), s)
+	if err != nil {
+		t.Error(err)
+	}
+	i.Close()
+	for name, s := range map[string]protocol.Setup{
+		"no marker":   {},
+		"no address":  {Marker: "m", Listen: []netip.Addr{{}}},
+		"bad table":   {Marker: "m", Steering: steering.Config{Table: "a b"}},
+		"bad block":   {Marker: "m", Steering: steering.Config{PortBase: 1, PortMask: 0xff00}},
+		"IKE's ports": {Marker: "m", Steering: steering.Config{PortBase: 0x1000, PortMask: 0xf000}},
+	} {
+		if _, err := c.Setup(t.Context(), s); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+}
+
+// TestDefect makes a handler panic, which is the daemon's to hear and hurts nobody else.
+func TestDefect(t *testing.T) {
+	k := start(t, nil)
+	k.possess(func(m *machine) { m.sas = nil })
+	c := k.dial(t)
+	if err := c.SAs().Add(inbound(1000)); err == nil || !strings.Contains(err.Error(), "panic") {
+		t.Errorf("%v", err)
+	}
+	if err := c.Hold("x", os.Stdin); err != nil {
+		t.Error(err)
+	}
+	if k.logs.FilterMessageSnippet("please report").Len() != 1 {
+		t.Error("the log says nothing of it")
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	k := start(t, nil)
+	k.possess()
+	kernel := k.machine.sas.(*memory)
+	c := k.dial(t)
+	if err := c.SAs().Add(inbound(1000)); err != nil {
+		t.Fatal(err)
+	}
+	foreign := inbound(2000)
+	foreign.ReqID = 1
+	if err := kernel.Add(foreign); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k.ended(t)
+	<-c.Done()
+	if !errors.Is(c.Err(), client.ErrGone) {
+		t.Errorf("after the end: %v", c.Err())
+	}
+	if err := c.SAs().Add(inbound(1)); !errors.Is(err, client.ErrGone) {
+		t.Errorf("a request after the end: %v", err)
+	}
+	if _, ok := kernel.states[foreign.ID]; !ok || len(kernel.states) != 1 {
+		t.Errorf("SAs after the end: %v", kernel.states)
+	}
+}
+
+func TestEndsWithoutADaemon(t *testing.T) {
+	k := start(t, func(c *Config) { c.Linger = 200 * time.Millisecond })
+	c := k.dial(t)
+	time.Sleep(400 * time.Millisecond)
+	if c.Err() != nil {
+		t.Fatalf("it has ended with a daemon: %v", c.Err())
+	}
+	c.Close()
+	k.ended(t)
+}
+
+// TestSignal lets the daemon say goodbye before the keeper ends.
+func TestSignal(t *testing.T) {
+	k := start(t, nil)
+	c := k.dial(t)
+	stopping := make(chan struct{})
+	k.stop()
+	time.Sleep(50 * time.Millisecond) // the event is kept until somebody wants to hear of it
+	c.Handle(client.Handlers{Stopping: func() { close(stopping) }})
+	<-stopping
+	if err := c.Hold("x", os.Stdin); err != nil {
+		t.Errorf("a request meanwhile: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := c.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	k.ended(t)
+}
+
+func TestSignalAndADaemonThatLeaves(t *testing.T) {
+	k := start(t, nil)
+	c := k.dial(t)
+	k.stop()
+	c.Close()
+	k.ended(t)
+}
+
+// TestStrangers talks nonsense to the keeper.
+func TestStrangers(t *testing.T) {
+	k := start(t, nil)
+	say := func(m protocol.Message) *protocol.Transport {
+		conn, err := net.Dial("unixpacket", k.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr := protocol.NewTransport(conn.(*net.UnixConn), 1000, 1)
+		t.Cleanup(func() { tr.Close() })
+		if err := tr.Write(m); err != nil {
+			t.Fatal(err)
+		}
+		return tr
+	}
+	for name, m := range map[string]protocol.Message{
+		"no hello":    {Kind: protocol.Request, Op: protocol.OpAddSA, ID: 1},
+		"no request":  {Kind: protocol.Event, Op: protocol.OpHello, ID: 1},
+		"no CBOR":     {Kind: protocol.Request, Op: protocol.OpHello, ID: 1, Body: []byte{0xff}},
+		"no body":     {Kind: protocol.Request, Op: protocol.OpHello, ID: 1},
+		"too much":    {Kind: protocol.Request, Op: protocol.OpHello, ID: 1, Body: make([]byte, protocol.MaxRequest+1)},
+		"other files": {Kind: protocol.Request, Op: protocol.OpHello, ID: 1, Files: []*os.File{os.Stdin, os.Stdin}},
+	} {
+		if _, err := say(m).Read(); err == nil {
+			t.Errorf("%s was answered", name)
+		}
+	}
+	c := k.dial(t)
+	if c.Err() != nil {
+		t.Error(c.Err())
+	}
+}
+
+func TestVersions(t *testing.T) {
+	k := start(t, nil)
+	conn, err := net.Dial("unixpacket", k.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := protocol.NewTransport(conn.(*net.UnixConn), 10000, 1)
+	defer tr.Close()
+	hello := func(version uint32) protocol.Message {
+		b, err := protocol.Marshal(protocol.Hello{Protocol: version, Build: "from the future"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Write(protocol.Message{Kind: protocol.Request, Op: protocol.OpHello, ID: version, Body: b}); err != nil {
+			t.Fatal(err)
+		}
+		m, err := tr.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Close()
+		return m
+	}
+	m := hello(99)
+	var e protocol.Error
+	if err := protocol.Unmarshal(m.Body, &e); err != nil || !m.Failed {
+		t.Fatalf("%v, %v", m.Failed, err)
+	}
+	if e.Refusal == nil || e.Refusal.Oldest != protocol.Oldest || e.Refusal.Newest != protocol.Current || e.Refusal.Build != "v1.2.3" {
+		t.Errorf("%+v", e)
+	}
+	if m := hello(protocol.Current); m.Failed {
+		t.Error("the keeper's own version is not good any more after a wrong one")
+	}
+}

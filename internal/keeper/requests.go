@@ -1,0 +1,190 @@
+package keeper
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+
+	"go.uber.org/zap"
+
+	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+// handlers do what requests ask for.
+var handlers = map[protocol.Op]func(*Keeper, context.Context, *request) (reply, error){
+	protocol.OpSetup:    (*Keeper).setUp,
+	protocol.OpStore:    (*Keeper).storeRecords,
+	protocol.OpHold:     (*Keeper).hold,
+	protocol.OpRelease:  (*Keeper).releaseHeld,
+	protocol.OpShutdown: (*Keeper).shutDown,
+	protocol.OpMonitor:  (*Keeper).monitor,
+
+	protocol.OpAddSA:       with((*machine).addSA),
+	protocol.OpDeleteSA:    with((*machine).deleteSA),
+	protocol.OpUpdateEncap: with((*machine).updateEncap),
+	protocol.OpGetSA:       with((*machine).getSA),
+	protocol.OpListSAs:     without((*machine).listSAs),
+	protocol.OpEncrypts:    with((*machine).encrypts),
+
+	protocol.OpCreateTunnel: with((*machine).createTunnel),
+	protocol.OpDeleteTunnel: with((*machine).deleteTunnel),
+	protocol.OpGetTunnel:    with((*machine).getTunnel),
+	protocol.OpListTunnels:  without((*machine).listTunnels),
+	protocol.OpOpenSession:  with((*machine).openSession),
+	protocol.OpCloseSession: with((*machine).closeSession),
+	protocol.OpGetSession:   with((*machine).getSession),
+	protocol.OpListSessions: without((*machine).listSessions),
+
+	protocol.OpOpenClient:  with((*machine).openClient),
+	protocol.OpConnect:     with((*machine).connect),
+	protocol.OpDisconnect:  with((*machine).disconnect),
+	protocol.OpCloseClient: with((*machine).closeClient),
+
+	protocol.OpStartPPP:     with((*machine).startPPP),
+	protocol.OpTerminatePPP: with((*machine).terminatePPP),
+	protocol.OpKillPPP:      with((*machine).killPPP),
+	protocol.OpForgetPPP:    with((*machine).forgetPPP),
+
+	protocol.OpReadSteering:   without((*machine).readSteering),
+	protocol.OpSteeringIntact: without((*machine).steeringIntact),
+}
+
+// with makes a handler of what takes a body and a machine.
+func with[T any](do func(*machine, context.Context, T) (reply, error)) func(*Keeper, context.Context, *request) (reply, error) {
+	return func(k *Keeper, ctx context.Context, r *request) (reply, error) {
+		var body T
+		if err := protocol.Unmarshal(r.body, &body); err != nil {
+			return reply{}, err
+		}
+		m, err := k.ready()
+		if err != nil {
+			return reply{}, err
+		}
+		return do(m, ctx, body)
+	}
+}
+
+// without makes a handler of what takes a machine only.
+func without(do func(*machine) (reply, error)) func(*Keeper, context.Context, *request) (reply, error) {
+	return func(k *Keeper, _ context.Context, _ *request) (reply, error) {
+		m, err := k.ready()
+		if err != nil {
+			return reply{}, err
+		}
+		return do(m)
+	}
+}
+
+// ready returns the machine.
+func (k *Keeper) ready() (*machine, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.stopping:
+		return nil, protocol.ErrStopping
+	case k.machine == nil:
+		return nil, protocol.ErrNotSetUp
+	}
+	return k.machine, nil
+}
+
+// setUp takes possession of the machine, or changes what may be changed, and tells what there is.
+func (k *Keeper) setUp(ctx context.Context, r *request) (reply, error) {
+	var s protocol.Setup
+	if err := protocol.Unmarshal(r.body, &s); err != nil {
+		return reply{}, err
+	}
+	s, err := complete(s)
+	if err != nil {
+		return reply{}, err
+	}
+	k.setup.Lock()
+	defer k.setup.Unlock()
+	k.mu.Lock()
+	m, stopping := k.machine, k.stopping
+	k.mu.Unlock()
+	switch {
+	case stopping:
+		return reply{}, protocol.ErrStopping
+	case m != nil:
+		if err := m.change(s); err != nil {
+			return reply{}, err
+		}
+	default:
+		address, err := k.radiusAddress()
+		if err != nil {
+			return reply{}, err
+		}
+		if m, err = possess(ctx, s, address, k.secret, k.tell, k.log); err != nil {
+			return reply{}, err
+		}
+		k.mu.Lock()
+		k.machine = m
+		k.mu.Unlock()
+	}
+	return k.inventory(m)
+}
+
+// radiusAddress is where the socket of RADIUS listens.
+func (k *Keeper) radiusAddress() (*net.UDPAddr, error) {
+	conn, err := net.FilePacketConn(k.radius)
+	if err != nil {
+		return nil, fmt.Errorf("the socket of RADIUS: %w", err)
+	}
+	defer conn.Close()
+	address, ok := conn.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return nil, fmt.Errorf("the socket of RADIUS: %w", os.ErrInvalid)
+	}
+	return address, nil
+}
+
+func (k *Keeper) storeRecords(_ context.Context, r *request) (reply, error) {
+	var s protocol.Store
+	err := protocol.Unmarshal(r.body, &s)
+	if err == nil {
+		err = k.store.change(s.Changes)
+	}
+	if err != nil {
+		// What the daemon believes to be written down is not, and it asked for no answer: it has to begin anew.
+		k.log.Error("records could not be stored; the daemon is cut off", zap.Error(err))
+		_ = r.conn.t.Close()
+	}
+	return reply{}, err
+}
+
+func (k *Keeper) hold(_ context.Context, r *request) (reply, error) {
+	var n protocol.Name
+	if err := protocol.Unmarshal(r.body, &n); err != nil {
+		return reply{}, err
+	}
+	if len(r.files) != 1 {
+		return reply{}, fmt.Errorf("hold %q: %d files and not one: %w", n.Name, len(r.files), os.ErrInvalid)
+	}
+	return reply{}, k.held.put(n.Name, r.files[0])
+}
+
+func (k *Keeper) releaseHeld(_ context.Context, r *request) (reply, error) {
+	var n protocol.Name
+	if err := protocol.Unmarshal(r.body, &n); err != nil {
+		return reply{}, err
+	}
+	return reply{}, k.held.drop(n.Name)
+}
+
+// shutDown returns when everything was given back.
+func (k *Keeper) shutDown(context.Context, *request) (reply, error) {
+	k.asked.Do(func() { close(k.shutdown) })
+	<-k.down
+	return reply{}, nil
+}
+
+func (k *Keeper) monitor(context.Context, *request) (reply, error) {
+	f, err := xfrm.OpenMonitor()
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{files: []*os.File{f}}, nil
+}

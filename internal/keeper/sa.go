@@ -1,0 +1,119 @@
+package keeper
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+// addSA installs an SA that can be of a client, and marks what it has decrypted as this client's.
+func (m *machine) addSA(_ context.Context, st xfrm.State) (reply, error) {
+	defer forgetKeys(&st)
+	mark := xfrm.Mark{Value: st.ReqID, Mask: ^uint32(0)}
+	switch {
+	case !m.block.Owns(st.ReqID):
+		return reply{}, fmt.Errorf("add SA %s: reqid 0x%08x: %w", st.ID, st.ReqID, protocol.ErrNotOurs)
+	case st.Mode != xfrm.ModeTransport:
+		return reply{}, fmt.Errorf("add SA %s: not in transport mode: %w", st.ID, protocol.ErrNotOurs)
+	case st.Direction == xfrm.In && st.OutputMark != mark, st.Direction != xfrm.In && st.OutputMark != xfrm.Mark{}:
+		return reply{}, fmt.Errorf("add SA %s: mark 0x%08x of its packets is not reqid 0x%08x: %w", st.ID, st.OutputMark.Value, st.ReqID, protocol.ErrNotOurs)
+	}
+	return reply{}, m.sas.Add(&st)
+}
+
+func forgetKeys(st *xfrm.State) {
+	if st.Crypt != nil {
+		clear(st.Crypt.Key)
+		st.Crypt.Key = nil
+	}
+	if st.Auth != nil {
+		clear(st.Auth.Key)
+		st.Auth.Key = nil
+	}
+	if st.AEAD != nil {
+		clear(st.AEAD.Key)
+		st.AEAD.Key = nil
+	}
+}
+
+// ownSA returns an SA of ours, with its keys.
+func (m *machine) ownSA(doing string, id xfrm.ID) (xfrm.State, error) {
+	st, err := m.sas.Get(id)
+	if err != nil {
+		return st, err
+	}
+	if !m.block.Owns(st.ReqID) {
+		forgetKeys(&st)
+		return st, fmt.Errorf("%s SA %s: reqid 0x%08x: %w", doing, id, st.ReqID, protocol.ErrNotOurs)
+	}
+	return st, nil
+}
+
+func (m *machine) deleteSA(_ context.Context, id xfrm.ID) (reply, error) {
+	st, err := m.ownSA("delete", id)
+	forgetKeys(&st)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{}, m.sas.Delete(id)
+}
+
+func (m *machine) updateEncap(_ context.Context, u protocol.EncapUpdate) (reply, error) {
+	st, err := m.ownSA("update", u.ID)
+	if err != nil {
+		return reply{}, err
+	}
+	defer forgetKeys(&st)
+	st.Encap = &u.Encap
+	return reply{}, m.sas.Update(&st)
+}
+
+func (m *machine) getSA(_ context.Context, id xfrm.ID) (reply, error) {
+	st, err := m.ownSA("get", id)
+	if err != nil {
+		return reply{}, err
+	}
+	forgetKeys(&st)
+	return reply{body: st}, nil
+}
+
+func (m *machine) listSAs() (reply, error) {
+	all, err := m.saList.List()
+	if err != nil {
+		return reply{}, err
+	}
+	ours := make([]xfrm.State, 0, len(all))
+	for _, st := range all {
+		forgetKeys(&st)
+		if m.block.Owns(st.ReqID) {
+			ours = append(ours, st)
+		}
+	}
+	return reply{body: ours}, nil
+}
+
+// encrypts tries an SA of ours.
+func (m *machine) encrypts(_ context.Context, w protocol.Way) (reply, error) {
+	if !m.block.Owns(w.ReqID) {
+		return reply{}, fmt.Errorf("try an SA: reqid 0x%08x: %w", w.ReqID, protocol.ErrNotOurs)
+	}
+	return reply{}, m.router.Encrypts(w.Local, w.Remote, w.ReqID)
+}
+
+func (m *machine) readSteering() (reply, error) {
+	counters, err := m.table.current().Read()
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{body: protocol.Counters{Packets: counters.Packets()}}, nil
+}
+
+func (m *machine) steeringIntact() (reply, error) {
+	intact, err := m.table.current().Intact()
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{body: protocol.Intact{Intact: intact}}, nil
+}
