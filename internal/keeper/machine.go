@@ -33,6 +33,7 @@ const (
 type associations interface {
 	Add(*xfrm.State) error
 	Update(*xfrm.State) error
+	Move(xfrm.ID, xfrm.Place) (xfrm.ID, error)
 	Delete(xfrm.ID) error
 	Get(xfrm.ID) (xfrm.State, error)
 	List() ([]xfrm.State, error)

@@ -46,6 +46,19 @@ func (k *memory) Update(s *xfrm.State) error {
 	return nil
 }
 
+func (k *memory) Move(id xfrm.ID, to xfrm.Place) (xfrm.ID, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s, ok := k.states[id]
+	if !ok {
+		return id, os.ErrNotExist
+	}
+	delete(k.states, id)
+	s.Dst, s.Src, s.Encap, s.Selector = to.Dst, to.Src, to.Encap, to.Selector
+	k.states[s.ID] = s
+	return s.ID, nil
+}
+
 func (k *memory) Delete(id xfrm.ID) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

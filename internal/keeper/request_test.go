@@ -67,6 +67,7 @@ func TestForeignThings(t *testing.T) {
 		"SA in tunnel mode":             func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Mode = xfrm.ModeTunnel })) },
 		"deletion of a foreign SA":      func() error { return c.SAs().Delete(foreign.ID) },
 		"change of a foreign SA":        func() error { return c.SAs().UpdateEncap(foreign.ID, xfrm.Encap{SrcPort: 1, DstPort: 2}) },
+		"move of a foreign SA":          func() error { _, err := c.SAs().Move(foreign.ID, xfrm.Place{Src: theirs, Dst: ours}); return err },
 		"look at a foreign SA":          func() error { _, err := c.SAs().Get(foreign.ID); return err },
 		"try of a foreign SA":           func() error { return c.Egress().Encrypts(ours, theirs, foreign.ReqID) },
 		"socket outside the block":      func() error { return open1(c, ours, 500, 0x170101f4) },
@@ -121,6 +122,27 @@ func TestSAs(t *testing.T) {
 	}
 	if err := sas.UpdateEncap(in.ID, xfrm.Encap{SrcPort: 1, DstPort: 2}); err != nil {
 		t.Fatal(err)
+	}
+	there := netip.MustParseAddr("198.51.100.8")
+	to := xfrm.Place{Src: there, Dst: ours, Encap: &xfrm.Encap{SrcPort: 1, DstPort: 2}, Selector: in.Selector}
+	to.Selector.Src = netip.PrefixFrom(there, 32)
+	for name, change := range map[string]func(*xfrm.Place){
+		"both ends":     func(p *xfrm.Place) { p.Dst = there },
+		"another port":  func(p *xfrm.Place) { p.Selector.DstPort, p.Selector.DstPortMask = 0x4001, 0xffff },
+		"everything":    func(p *xfrm.Place) { p.Selector.DstPortMask = 1 },
+		"another proto": func(p *xfrm.Place) { p.Selector.Proto = 6 },
+	} {
+		bad := to
+		change(&bad)
+		if _, err := sas.Move(in.ID, bad); !errors.Is(err, protocol.ErrNotOurs) {
+			t.Errorf("move to %s: %v", name, err)
+		}
+	}
+	if id, err := sas.Move(in.ID, to); err != nil || id != in.ID {
+		t.Errorf("moved to %v, %v", id, err)
+	}
+	if s, err := sas.Get(in.ID); err != nil || s.Src != there || s.Selector.Src != to.Selector.Src {
+		t.Errorf("after the move: %+v, %v", s, err)
 	}
 	got, err := sas.Get(in.ID)
 	if err != nil || got.Encap == nil || *got.Encap != (xfrm.Encap{SrcPort: 1, DstPort: 2}) || got.ReqID != in.ReqID {

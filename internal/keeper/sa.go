@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"fmt"
+	"net/netip"
 
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
@@ -68,6 +69,25 @@ func (m *machine) updateEncap(_ context.Context, u protocol.EncapUpdate) (reply,
 	defer forgetKeys(&st)
 	st.Encap = &u.Encap
 	return reply{}, m.sas.Update(&st)
+}
+
+// moveSA gives an SA of ours other addresses. One end stays where it is, and the packets are the same but for their addresses.
+func (m *machine) moveSA(_ context.Context, mv protocol.SAMove) (reply, error) {
+	st, err := m.ownSA("move", mv.ID)
+	forgetKeys(&st)
+	if err != nil {
+		return reply{}, err
+	}
+	if mv.To.Src != st.Src && mv.To.Dst != st.Dst || withoutAddresses(mv.To.Selector) != withoutAddresses(st.Selector) {
+		return reply{}, fmt.Errorf("move SA %s: it would be another's: %w", mv.ID, protocol.ErrNotOurs)
+	}
+	id, err := m.sas.Move(mv.ID, mv.To)
+	return reply{body: id}, err
+}
+
+func withoutAddresses(s xfrm.Selector) xfrm.Selector {
+	s.Src, s.Dst, s.Family = netip.Prefix{}, netip.Prefix{}, 0
+	return s
 }
 
 func (m *machine) getSA(_ context.Context, id xfrm.ID) (reply, error) {

@@ -136,8 +136,8 @@ func (m *machine) connect(_ context.Context, o protocol.Connect) (reply, error) 
 	if err != nil {
 		return reply{}, err
 	}
-	if !o.Remote.IsValid() || o.Remote.Port() == 0 || o.Remote.Addr().IsUnspecified() || o.Remote.Addr().Is4() != c.Local().Addr().Is4() {
-		return reply{}, fmt.Errorf("connect the socket of slot %d to %s: %w", o.Port, o.Remote, os.ErrInvalid)
+	if err := canConnect(c, o); err != nil {
+		return reply{}, err
 	}
 	if err := c.Connect(o.Remote); err != nil {
 		return reply{}, err
@@ -147,6 +147,26 @@ func (m *machine) connect(_ context.Context, o protocol.Connect) (reply, error) 
 		return reply{}, errors.Join(err, c.Disconnect())
 	}
 	return reply{files: []*os.File{f}}, nil
+}
+
+// reconnect connects the tunnel socket of a slot to another address of its peer.
+func (m *machine) reconnect(_ context.Context, o protocol.Connect) (reply, error) {
+	c, err := m.client("connect to another address", o.Port)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := canConnect(c, o); err != nil {
+		return reply{}, err
+	}
+	return reply{}, c.Reconnect(o.Remote)
+}
+
+// canConnect says what makes an address none that the socket of a slot can be connected to.
+func canConnect(c *udp.Client, o protocol.Connect) error {
+	if !o.Remote.IsValid() || o.Remote.Port() == 0 || o.Remote.Addr().IsUnspecified() || o.Remote.Addr().Is4() != c.Local().Addr().Is4() {
+		return fmt.Errorf("connect the socket of slot %d to %s: %w", o.Port, o.Remote, os.ErrInvalid)
+	}
+	return nil
 }
 
 func (m *machine) disconnect(_ context.Context, p protocol.Port) (reply, error) {

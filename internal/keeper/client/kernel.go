@@ -27,6 +27,11 @@ func (s SAs) UpdateEncap(id xfrm.ID, e xfrm.Encap) error {
 	return s.c.do(protocol.OpUpdateEncap, protocol.EncapUpdate{ID: id, Encap: e})
 }
 
+// Move gives an SA other addresses, and returns its ID there.
+func (s SAs) Move(id xfrm.ID, to xfrm.Place) (xfrm.ID, error) {
+	return ask[xfrm.ID](s.c, protocol.OpMoveSA, protocol.SAMove{ID: id, To: to})
+}
+
 // Get returns an SA.
 func (s SAs) Get(id xfrm.ID) (xfrm.State, error) { return ask[xfrm.State](s.c, protocol.OpGetSA, id) }
 

@@ -70,6 +70,12 @@ func (s *Socket) Connect(remote netip.AddrPort) error {
 	return nil
 }
 
+// Reconnect connects the tunnel socket to another address of its peer; the kernel's tunnel on it goes on. The error is net.ErrClosed without a
+// tunnel socket, and udp.ErrNoSA while the client has no outbound SA to there; the socket then stays connected to where it was.
+func (s *Socket) Reconnect(remote netip.AddrPort) error {
+	return s.c.do(protocol.OpReconnect, protocol.Connect{Port: s.port.Port, Remote: remote})
+}
+
 // Disconnect closes the tunnel socket, if there is one.
 func (s *Socket) Disconnect() error {
 	return errors.Join(s.slot.DropTunnel(), s.c.do(protocol.OpDisconnect, s.port))

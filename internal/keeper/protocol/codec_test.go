@@ -65,6 +65,10 @@ func bodies() []any {
 				ReplayFailed: 3, WindowFailed: 4, IntegrityFailed: 5,
 			},
 		},
+		&SAMove{ID: xfrm.ID{Dst: local, SPI: 1000}, To: xfrm.Place{
+			Src: remote.Addr(), Dst: local, Encap: &xfrm.Encap{SrcPort: 1, DstPort: 2},
+			Selector: xfrm.Selector{Src: netip.PrefixFrom(remote.Addr(), 32), Proto: 17, DstPort: 0x4000, DstPortMask: 0xffff},
+		}},
 		&EncapUpdate{ID: xfrm.ID{Dst: local, SPI: 1000}, Encap: xfrm.Encap{SrcPort: 1, DstPort: 2}},
 		&Tunnel{ID: 16384, PeerID: 1},
 		&TunnelID{ID: 16384},

@@ -43,6 +43,7 @@ const (
 	OpUpdateEncap Op = 18 // [EncapUpdate]
 	OpGetSA       Op = 19 // [xfrm.ID], [xfrm.State] without keys
 	OpListSAs     Op = 20 // a list of [xfrm.State] without keys
+	OpMoveSA      Op = 21 // [SAMove], [xfrm.ID]
 
 	OpCreateTunnel Op = 32 // [Tunnel]
 	OpDeleteTunnel Op = 33 // [TunnelID]
@@ -57,6 +58,7 @@ const (
 	OpConnect     Op = 49 // [Connect]; the reply has the socket
 	OpDisconnect  Op = 50 // [Port]
 	OpCloseClient Op = 51 // [Port]
+	OpReconnect   Op = 52 // [Connect]
 
 	OpStartPPP     Op = 64 // [PPP], [Process]
 	OpTerminatePPP Op = 65 // [Name] of the interface
@@ -87,11 +89,11 @@ func (o Op) Long() bool {
 
 var opNames = map[Op]string{
 	OpHello: "hello", OpSetup: "set up", OpStore: "store", OpHold: "hold", OpRelease: "release", OpShutdown: "shut down", OpMonitor: "monitor SAs",
-	OpAddSA: "add an SA", OpDeleteSA: "delete an SA", OpUpdateEncap: "change the ports of an SA", OpGetSA: "get an SA", OpListSAs: "list SAs",
+	OpAddSA: "add an SA", OpDeleteSA: "delete an SA", OpUpdateEncap: "change the ports of an SA", OpGetSA: "get an SA", OpListSAs: "list SAs", OpMoveSA: "move an SA",
 	OpCreateTunnel: "create a tunnel", OpDeleteTunnel: "delete a tunnel", OpGetTunnel: "get a tunnel", OpListTunnels: "list tunnels",
 	OpOpenSession: "open a session", OpCloseSession: "close a session", OpGetSession: "get a session", OpListSessions: "list sessions",
 	OpOpenClient: "open a client's socket", OpConnect: "connect a client's socket", OpDisconnect: "disconnect a client's socket",
-	OpCloseClient: "close a client's sockets", OpStartPPP: "start PPP", OpTerminatePPP: "terminate PPP", OpKillPPP: "kill PPP",
+	OpCloseClient: "close a client's sockets", OpReconnect: "connect a client's socket to elsewhere", OpStartPPP: "start PPP", OpTerminatePPP: "terminate PPP", OpKillPPP: "kill PPP",
 	OpForgetPPP: "forget PPP", OpReadSteering: "read steering counters", OpSteeringIntact: "compare the steering table", OpEncrypts: "try an SA",
 }
 

@@ -14,6 +14,12 @@ type EncapUpdate struct {
 	Encap xfrm.Encap `cbor:"2,keyasint"`
 }
 
+// SAMove gives an SA other addresses.
+type SAMove struct {
+	ID xfrm.ID    `cbor:"1,keyasint"`
+	To xfrm.Place `cbor:"2,keyasint"`
+}
+
 // Tunnel is to be created on the connected socket of the port ID.
 type Tunnel struct {
 	ID     uint16 `cbor:"1,keyasint"`
@@ -46,7 +52,7 @@ type OpenClient struct {
 	Mark  uint32     `cbor:"3,keyasint"`
 }
 
-// Connect opens the connected socket of a slot.
+// Connect opens the connected socket of a slot, or connects it to elsewhere.
 type Connect struct {
 	Port   uint16         `cbor:"1,keyasint"`
 	Remote netip.AddrPort `cbor:"2,keyasint"`
