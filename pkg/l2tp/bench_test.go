@@ -78,6 +78,21 @@ func (k *kernelModel) perform(a Action, fail error) error {
 	return nil
 }
 
+// repeat performs an action that may have been performed before.
+func (k *kernelModel) repeat(a Action, fail error) error {
+	switch a := a.(type) {
+	case CreateTunnel:
+		delete(k.tunnels, a.Tunnel)
+	case CreateSession:
+		delete(k.sessions, [2]uint16{a.Tunnel, a.Session})
+	case DeleteTunnel:
+		k.tunnels[a.Tunnel] = true
+	case DeleteSession:
+		k.sessions[[2]uint16{a.Tunnel, a.Session}] = true
+	}
+	return k.perform(a, fail)
+}
+
 func (k *kernelModel) empty() bool {
 	for _, present := range k.tunnels {
 		if present {
@@ -105,6 +120,7 @@ type bench struct {
 	events  []Event
 	records records
 	cfg     Config
+	steps   int
 	rand    io.Reader
 }
 
@@ -132,6 +148,10 @@ func (b *bench) take(out Output) {
 	b.pending = append(b.pending, out.Actions...)
 	b.records.take(b.t, out)
 	b.records.check(b.t, b.e)
+	if b.steps++; b.steps < 20 || b.steps%64 == 0 {
+		again, _ := b.records.restore(b.t, b.now, b.cfg, b.rand)
+		wantSame(b.t, b.e, again)
+	}
 	for !b.manual && len(b.pending) > 0 {
 		b.complete(nil)
 	}

@@ -48,6 +48,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.CallsPerMinute, 30)
 	setDefault(&c.TunnelsPerMinute, 30)
 	setDefault(&c.MaxQueuedMessages, 32)
+	c.HelloInterval, c.IdleTimeout = max(c.HelloInterval, -1), max(c.IdleTimeout, -1)
 	return c, errors.Join(
 		inRange("length of HostName", len(c.HostName), 1, 255),
 		inRange("length of VendorName", len(c.VendorName), 1, 255),

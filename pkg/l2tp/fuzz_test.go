@@ -1,6 +1,8 @@
 package l2tp
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -71,6 +73,53 @@ func FuzzHandle(f *testing.F) {
 			}
 			b.wait(10 * time.Minute)
 		}
+		b.wantGone("the end")
+	})
+}
+
+// FuzzRestore reads a record. What is understood is encoded again, and is a tunnel that can be ended.
+func FuzzRestore(f *testing.F) {
+	files, err := filepath.Glob("testdata/scenarios/*.txt")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		script, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		play(f, string(script), func(b *bench) {
+			if state := b.records[slotA]; state != nil {
+				f.Add(state)
+			}
+		})
+	}
+	f.Fuzz(func(t *testing.T, state []byte) {
+		b := newBench(t, Config{})
+		b.manual = true
+		out, err := b.e.Restore(b.now, Record{Tunnel: slotA, State: state})
+		if err != nil {
+			if len(b.e.slots) > 0 || len(b.e.requests) > 0 || !b.e.Next().IsZero() {
+				t.Fatalf("%v, but something is left", err)
+			}
+			return
+		}
+		b.records[slotA] = state
+		finish := func() {
+			for len(b.pending) > 0 {
+				a := b.pending[0]
+				b.pending = b.pending[1:]
+				b.take(b.e.Complete(b.now, a.Identifier(), nil)) // the kernel has what no call of this engine made
+			}
+		}
+		b.take(out)
+		b.say(fuzzMessage(b, func() byte { return byte(len(state)) }))
+		b.take(b.e.Advance(b.now))
+		b.restart()
+		finish()
+		b.take(b.e.Shutdown(b.now))
+		finish()
+		b.wait(100 * 10 * time.Minute)
 		b.wantGone("the end")
 	})
 }

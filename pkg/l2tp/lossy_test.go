@@ -3,6 +3,7 @@ package l2tp
 import (
 	"container/heap"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -45,11 +46,20 @@ type world struct {
 	kernel     *kernelModel
 	loss, dup  float64
 	kernelFail float64
+	calm       bool // nobody but the clients has a reason to end anything
 
 	clients map[netip.AddrPort]*l2tptest.LAC
 	tunnels map[uint16]string // reported state by slot
 	calls   map[[2]uint16]string
 	ups     int
+
+	cfg      Config
+	rand     io.Reader // of the engines
+	restarts float64   // probability that an engine does not survive a call
+	engines  int       // that there were before this one
+	records  records
+	numbers  map[connection]*numbering
+	said     map[*l2tptest.LAC]uint16 // next Ns of each client
 }
 
 func (w *world) after(d time.Duration, do func()) {
@@ -68,8 +78,27 @@ func (w *world) carry(deliver func()) {
 	}
 }
 
-// take does what the engine asks for. Actions are done in order, each after a while.
+// take does what the engine asks for, in the order that Output demands, unless the engine's life ends in between.
 func (w *world) take(out Output) {
+	end := w.fate()
+	if end == beforeActions {
+		w.restart(end)
+		return
+	}
+	for _, a := range out.Actions {
+		w.perform(a, w.kernel.perform)
+	}
+	if end == beforeRecords {
+		w.restart(end)
+		return
+	}
+	w.records.take(w.t, out)
+	w.records.check(w.t, w.e)
+	w.checkNumbers(out.Send)
+	if end == beforeSend {
+		w.restart(end)
+		return
+	}
 	for _, d := range out.Send {
 		w.carry(func() {
 			if c := w.clients[d.Remote]; c != nil {
@@ -78,19 +107,30 @@ func (w *world) take(out Output) {
 			}
 		})
 	}
-	for _, a := range out.Actions {
-		var fail error
-		if _, create := a.(CreateTunnel); create || fmt.Sprintf("%T", a) == "l2tp.CreateSession" {
-			if w.rng.Float64() < w.kernelFail {
-				fail = errKernel
-			}
-		}
-		err := w.kernel.perform(a, fail)
-		w.after(time.Duration(w.rng.IntN(300))*time.Millisecond, func() { w.take(w.e.Complete(w.now, a.Identifier(), err)) })
+	if end == beforeEvents {
+		w.restart(end)
+		return
 	}
 	for _, e := range out.Events {
 		w.record(e)
 	}
+}
+
+// perform does an action, which takes a while.
+func (w *world) perform(a Action, do func(Action, error) error) {
+	var fail error
+	if _, create := a.(CreateTunnel); create || fmt.Sprintf("%T", a) == "l2tp.CreateSession" {
+		if w.rng.Float64() < w.kernelFail {
+			fail = errKernel
+		}
+	}
+	err := do(a, fail)
+	engine := w.engines
+	w.after(time.Duration(w.rng.IntN(300))*time.Millisecond, func() {
+		if engine == w.engines { // otherwise nobody waits for it any more
+			w.take(w.e.Complete(w.now, a.Identifier(), err))
+		}
+	})
 }
 
 // record checks that ups and downs alternate.
@@ -123,6 +163,9 @@ func (w *world) record(e Event) {
 		if e.Established != (w.calls[id] == "up") {
 			w.t.Fatalf("%v: established %v, but reported %q", e, e.Established, w.calls[id])
 		}
+		if e.Established && !e.ByPeer {
+			w.checkUnwanted(e.Tunnel, e.PeerSession, e.Reason)
+		}
 		delete(w.calls, id)
 	}
 }
@@ -131,6 +174,7 @@ func (w *world) record(e Event) {
 func (w *world) drain(from netip.AddrPort, slot uint16) {
 	c := w.clients[from]
 	for _, payload := range c.Take() {
+		w.hear(c, payload)
 		w.carry(func() { w.take(w.e.Handle(w.now, Datagram{Tunnel: slot, Remote: from, Payload: payload})) })
 	}
 }
@@ -165,8 +209,14 @@ func (w *world) run(end time.Time) {
 		if next.After(w.now) {
 			w.now = next
 		}
-		w.take(w.e.Advance(w.now))
-		if again := w.e.Next(); !again.IsZero() && !again.After(w.now) {
+		due := !w.e.Next().IsZero() && !w.e.Next().After(w.now)
+		engine := w.engines
+		if out := w.e.Advance(w.now); due {
+			w.take(out)
+		} else if len(out.Actions)+len(out.Records)+len(out.Send)+len(out.Events) > 0 {
+			w.t.Fatalf("an early Advance: %+v", out)
+		}
+		if again := w.e.Next(); engine == w.engines && !again.IsZero() && !again.After(w.now) {
 			w.t.Fatalf("deadline %v does not move", again)
 		}
 		for len(w.agenda) > 0 && !w.agenda[0].at.After(w.now) {
@@ -176,25 +226,35 @@ func (w *world) run(end time.Time) {
 }
 
 func TestLossyNetwork(t *testing.T) {
+	lossyNetwork(t, func(uint64) float64 { return 0 })
+}
+
+// TestLossyNetworkWithRestarts is the same with engines that end at any moment of any call.
+func TestLossyNetworkWithRestarts(t *testing.T) {
+	lossyNetwork(t, func(seed uint64) float64 { return []float64{0.02, 0.1, 0.3}[seed/7%3] })
+}
+
+func lossyNetwork(t *testing.T, restarts func(seed uint64) float64) {
 	const seeds = 200
-	totalUp, totalCalls := 0, 0
+	totalEngines, totalUp, totalCalls := 0, 0, 0
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			var key [32]byte
 			key[0], key[1] = byte(seed), byte(seed>>8)
-			e, err := New(Config{MaxSessionsPerTunnel: 8, HelloInterval: 10 * time.Second}, rand.NewChaCha8(key))
-			if err != nil {
-				t.Fatal(err)
-			}
 			w := &world{
-				t: t, rng: rng, now: epoch, e: e, kernel: newKernelModel(t),
+				t: t, rng: rng, now: epoch, kernel: newKernelModel(t),
+				cfg:  Config{MaxSessionsPerTunnel: 8, HelloInterval: 10 * time.Second, Records: true},
+				rand: rand.NewChaCha8(key), restarts: restarts(seed),
+				records: make(records), numbers: make(map[connection]*numbering), said: make(map[*l2tptest.LAC]uint16),
 				loss: []float64{0, 0.05, 0.2, 0.4}[seed%4], dup: []float64{0, 0.1, 0.3}[seed%3],
 				clients: make(map[netip.AddrPort]*l2tptest.LAC), tunnels: make(map[uint16]string), calls: make(map[[2]uint16]string),
 			}
+			w.e, _ = w.records.restore(t, w.now, w.cfg, w.rand)
 			if seed%5 == 0 {
 				w.kernelFail = 0.1
 			}
+			w.calm = w.loss < 0.2 && w.kernelFail == 0 && seed%7 != 0
 			wanted := 0
 			var all []*l2tptest.LAC
 			for i := range 3 {
@@ -211,12 +271,13 @@ func TestLossyNetwork(t *testing.T) {
 				}
 			}
 			if seed%7 == 0 { // the operator closes
-				w.after(time.Duration(10+rng.IntN(60))*time.Second, func() { w.take(e.CloseTunnel(w.now, slotA, Result{Code: 1})) })
-				w.after(time.Duration(10+rng.IntN(60))*time.Second, func() { w.take(e.Forget(w.now, slotA+1)) })
+				w.after(time.Duration(10+rng.IntN(60))*time.Second, func() { w.take(w.e.CloseTunnel(w.now, slotA, Result{Code: 1})) })
+				w.after(time.Duration(10+rng.IntN(60))*time.Second, func() { w.take(w.e.Forget(w.now, slotA+1)) })
 			}
 			w.run(epoch.Add(30 * time.Minute))
 
-			if len(e.slots) != 0 || len(e.requests) != 0 || !e.Next().IsZero() {
+			e := w.e
+			if len(e.slots) != 0 || len(e.requests) != 0 || !e.Next().IsZero() || len(w.records) != 0 {
 				t.Errorf("left: slots %v, requests %v, next %v", e.Tunnels(), e.requests, e.Next())
 			}
 			if !w.kernel.empty() || len(w.tunnels) != 0 || len(w.calls) != 0 {
@@ -226,18 +287,19 @@ func TestLossyNetwork(t *testing.T) {
 				if !c.Done() {
 					t.Errorf("client %d hangs: %+v", i, c)
 				}
-				if c.Failed() && w.loss < 0.2 && w.kernelFail == 0 && seed%7 != 0 {
+				if c.Failed() && w.calm {
 					t.Errorf("client %d failed at a loss of %v: %+v", i, w.loss, c)
 				}
 			}
-			if w.loss < 0.2 && w.kernelFail == 0 && seed%7 != 0 && w.ups != wanted {
+			if w.calm && w.ups != wanted {
 				t.Errorf("%d sessions of %d came up at a loss of %v", w.ups, wanted, w.loss)
 			}
+			totalEngines += w.engines
 			totalUp += w.ups
 			totalCalls += wanted
 		})
 	}
-	t.Logf("%d of %d sessions came up", totalUp, totalCalls)
+	t.Logf("%d of %d sessions came up, with %d restarts", totalUp, totalCalls, totalEngines)
 	if totalUp < totalCalls*8/10 {
 		t.Errorf("%d of %d sessions came up, want 80 %%", totalUp, totalCalls)
 	}

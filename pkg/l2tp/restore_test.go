@@ -3,6 +3,7 @@ package l2tp
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -77,6 +78,23 @@ func TestRestoreAsksAgain(t *testing.T) {
 	b.complete(nil)
 	if state := b.e.Tunnels()[0]; state.State != "connecting" || state.PeerTunnel != 77 {
 		t.Errorf("%+v", state)
+	}
+}
+
+// TestRestoreOfACall: what the peer said at ICRQ is reported at ICCN, by another engine.
+func TestRestoreOfACall(t *testing.T) {
+	b := newBench(t, Config{})
+	b.establish()
+	b.sayControl(2, 1, append(slices.Clone(clients[0].icrq),
+		wire.Bytes(wire.AttrCallingNumber, "555-1234"), wire.Bytes(wire.AttrCalledNumber, "lns"))...)
+	id := b.wantMessage("call", wire.ICRP, 1, 3).Decode(nil).AssignedSessionID
+	b.restart()
+	b.say(wire.Message{TunnelID: slotA, SessionID: id, Ns: 3, Nr: 2, AVPs: clients[0].iccn})
+	up := wantEvent[SessionUp](b, "call")
+	b.restart()
+	info := b.e.Tunnels()[0].Sessions[0]
+	if up.CallingNumber != "555-1234" || up.CalledNumber != "lns" || info.CallingNumber != "555-1234" || info.CalledNumber != "lns" {
+		t.Errorf("%+v %+v", up, info)
 	}
 }
 

@@ -38,7 +38,7 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := play(t, string(old), false)
+			got := play(t, string(old), func(*bench) {})
 			if got == string(old) {
 				return
 			}
@@ -71,14 +71,19 @@ func TestScenariosWithRestarts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(string(want), play(t, string(want), true)); diff != "" {
+			if diff := cmp.Diff(string(want), play(t, string(want), func(b *bench) {
+				if !b.waitsForTurn() {
+					b.restart()
+				}
+			})); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-func play(t *testing.T, script string, restarts bool) string {
+// play returns the script with what the engine does. It calls after when a line is done.
+func play(t testing.TB, script string, after func(*bench)) string {
 	b := newBench(t, Config{})
 	b.manual = true
 	var out strings.Builder
@@ -114,16 +119,14 @@ func play(t *testing.T, script string, restarts bool) string {
 			fmt.Fprintf(&out, "    event %v\n", e)
 		}
 		b.events = nil
-		if restarts && !b.waitsForTurn() {
-			asked -= len(b.pending)
-			b.restart()
-			asked += len(b.pending)
-		}
+		asked -= len(b.pending)
+		after(b)
+		asked += len(b.pending)
 	}
 	return out.String()
 }
 
-func perform(t *testing.T, b *bench, line string, out *strings.Builder) {
+func perform(t testing.TB, b *bench, line string, out *strings.Builder) {
 	t.Helper()
 	words := strings.Fields(line)
 	number := func(i int) uint16 {
@@ -179,7 +182,7 @@ func perform(t *testing.T, b *bench, line string, out *strings.Builder) {
 
 // parseMessage reads TUNNEL/SESSION NS NR KIND and AVPs, which are name=text, name=number or VENDOR:TYPE=hex; a ? before the = clears
 // the M bit.
-func parseMessage(t *testing.T, words []string) wire.Message {
+func parseMessage(t testing.TB, words []string) wire.Message {
 	t.Helper()
 	var m wire.Message
 	if _, err := fmt.Sscanf(strings.Join(words[:3], " "), "%d/%d %d %d", &m.TunnelID, &m.SessionID, &m.Ns, &m.Nr); err != nil {
@@ -201,7 +204,7 @@ func parseMessage(t *testing.T, words []string) wire.Message {
 	return m
 }
 
-func parseAVP(t *testing.T, word string) wire.AVP {
+func parseAVP(t testing.TB, word string) wire.AVP {
 	t.Helper()
 	name, value, _ := strings.Cut(word, "=")
 	name, optional := strings.CutSuffix(name, "?")

@@ -47,18 +47,18 @@ func (b base) budget(times budget) []stamp {
 	return stamps
 }
 
-// milliseconds returns a wait in milliseconds; none that is set becomes zero.
+// milliseconds returns a wait in milliseconds, of which one that is set has at least one; negative ones are -1.
 func milliseconds(d time.Duration) int64 {
-	switch ms := d.Milliseconds(); {
-	case ms == 0 && d > 0:
-		return 1
-	case ms == 0 && d < 0:
-		return -1
-	default:
-		return ms
+	if d > 0 {
+		return max(d.Milliseconds(), 1)
 	}
+	return max(int64(d), -1)
 }
 
+// duration is the inverse of milliseconds.
 func duration(milliseconds int64) time.Duration {
-	return time.Duration(milliseconds) * time.Millisecond
+	if milliseconds > 0 {
+		return time.Duration(milliseconds) * time.Millisecond
+	}
+	return max(time.Duration(milliseconds), -1)
 }

@@ -16,6 +16,7 @@ import (
 const (
 	resendAfter = time.Second
 	maxTries    = 12
+	setupTime   = 60 * time.Second
 )
 
 // LAC is one tunnel of a client. Set the fields, then call Start.
@@ -36,6 +37,7 @@ type LAC struct {
 	lastCall uint16
 
 	up       map[uint16]uint16 // own session id to the LNS's
+	setupBy  time.Time         // answered until then
 	leaveAt  time.Time
 	stopping bool
 	done     bool
@@ -46,6 +48,7 @@ type LAC struct {
 // Start sends SCCRQ.
 func (l *LAC) Start(now time.Time) {
 	l.up = make(map[uint16]uint16)
+	l.setupBy = now.Add(setupTime)
 	l.post(now, 0, wire.SCCRQ.Value(), wire.Uint16(wire.AttrProtocolVersion, 0x100), wire.Uint32(wire.AttrFramingCaps, 3),
 		wire.Bytes(wire.AttrHostName, "lac"), wire.Uint16(wire.AttrAssignedTunnelID, l.Tunnel),
 		wire.Uint16(wire.AttrReceiveWindow, uint16(l.Window)))
@@ -112,6 +115,9 @@ func (l *LAC) Next() time.Time {
 	if len(l.queue) > 0 {
 		next = l.resend
 	}
+	if l.peer == 0 && (next.IsZero() || l.setupBy.Before(next)) {
+		next = l.setupBy
+	}
 	if !l.stopping && !l.leaveAt.IsZero() && (next.IsZero() || l.leaveAt.Before(next)) {
 		next = l.leaveAt
 	}
@@ -132,6 +138,10 @@ func (l *LAC) Tick(now time.Time) {
 			l.Hangup(now, id)
 		}
 		l.Stop(now)
+	}
+	if l.peer == 0 && !now.Before(l.setupBy) { // the request was acknowledged, and no answer came
+		l.done, l.failed = true, !l.stopping
+		return
 	}
 	if len(l.queue) > 0 && !now.Before(l.resend) {
 		if l.tries++; l.tries > maxTries {
