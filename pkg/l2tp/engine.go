@@ -90,9 +90,10 @@ func (st *step) drop(d Datagram, reason DropReason) {
 // Handle takes a datagram from a peer.
 func (e *Engine) Handle(now time.Time, d Datagram) Output {
 	st := e.begin(now)
-	st.handle(d)
-	if s := e.slots[d.Tunnel]; s != nil {
-		st.settle(s)
+	if st.handle(d) {
+		if s := e.slots[d.Tunnel]; s != nil {
+			st.settle(s)
+		}
 	}
 	return st.end()
 }
@@ -198,22 +199,22 @@ func (e *Engine) Tunnels() []TunnelInfo {
 	return list
 }
 
-// handle finds the tunnel that a datagram belongs to.
-func (st *step) handle(d Datagram) {
+// handle finds the tunnel that a datagram belongs to. It returns false for what is no message to us and changes nothing.
+func (st *step) handle(d Datagram) bool {
 	m, err := wire.Parse(d.Payload)
 	switch {
 	case errors.Is(err, wire.ErrData):
 		st.drop(d, DropData)
-		return
+		return false
 	case errors.Is(err, wire.ErrVersion):
 		st.drop(d, DropVersion)
-		return
+		return false
 	case err != nil && !errors.Is(err, wire.ErrAVP):
 		st.drop(d, DropMalformed)
-		return
+		return false
 	case m.TunnelID != 0 && m.TunnelID != d.Tunnel, d.Tunnel == 0:
 		st.drop(d, DropForgedTunnel)
-		return
+		return false
 	}
 	var t *tunnel
 	if s := st.e.slots[d.Tunnel]; s != nil {
@@ -237,6 +238,7 @@ func (st *step) handle(d Datagram) {
 	if s := st.e.slots[d.Tunnel]; s != nil && s.tunnel != nil {
 		st.flush(s.tunnel)
 	}
+	return true
 }
 
 // stopsUnknown tells whether a message without tunnel id is a StopCCN of a peer that has not heard ours yet: "the Assigned Tunnel
