@@ -64,6 +64,9 @@ func (m *machine) list(told *protocol.Inventory, c *collection) error {
 	for _, f := range m.ike {
 		told.IKE = append(told.IKE, protocol.IKESocket{Local: f.Local, Encapsulated: f.Encapsulated, Initials: f.Initials, File: c.copy(f.File)})
 	}
+	for _, f := range m.plain {
+		told.Plain = append(told.Plain, protocol.PlainSocket{Local: f.Local, File: c.copy(f.File)})
+	}
 	for _, cl := range m.clients {
 		one := protocol.Client{Local: cl.Local(), Open: c.add(cl.OpenFile()), Tunnel: c.add(cl.TunnelFile())}
 		one.Remote, _ = cl.Remote()

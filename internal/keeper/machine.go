@@ -68,6 +68,7 @@ type machine struct {
 
 	mu        sync.Mutex // guards what follows; not held during what takes long
 	ike       []udp.IKEFile
+	plain     []udp.PlainFile // none unless there are peers without IPsec
 	clients   map[uint16]*udp.Client
 	sessions  map[protocol.SessionID]*os.File
 	processes map[string]*process // by interface
@@ -122,6 +123,9 @@ func possess(ctx context.Context, s protocol.Setup, radius *net.UDPAddr, secret 
 		return nil, err
 	}
 	m.onClose(m.table.close)
+	if err := m.listenPlain(s); err != nil { // after the table, which keeps everybody else away
+		return nil, err
+	}
 	if m.launcher, err = pppd.NewLauncher(pppd.LauncherConfig{
 		Marker: s.Marker,
 		Radius: pppd.Radius{Server: radius.AddrPort(), Secret: secret},
@@ -176,8 +180,8 @@ func (m *machine) close() error {
 		errs = append(errs, c.Close())
 		delete(m.clients, port)
 	}
-	errs = append(errs, udp.CloseIKE(m.ike))
-	m.ike = nil
+	errs = append(errs, udp.CloseIKE(m.ike), udp.ClosePlain(m.plain))
+	m.ike, m.plain = nil, nil
 	m.mu.Unlock()
 	for i := len(m.undo) - 1; i >= 0; i-- {
 		errs = append(errs, m.undo[i]())
@@ -269,6 +273,9 @@ func (m *machine) change(s protocol.Setup) error {
 				protocol.ErrOtherSetup, c.name, c.now, c.new)
 		}
 	}
+	if err := m.changePlain(s); err != nil {
+		return err
+	}
 	if !slices.Equal(old.Steering.PlainPeers, s.Steering.PlainPeers) {
 		if err := m.table.replace(s.Steering); err != nil {
 			return err
@@ -278,7 +285,10 @@ func (m *machine) change(s protocol.Setup) error {
 	if slices.Equal(old.Listen, s.Listen) {
 		return nil
 	}
-	return m.listen(s.Listen)
+	if err := m.listen(s.Listen); err != nil {
+		return errors.Join(err, m.listenPlain(m.setup))
+	}
+	return nil
 }
 
 // listen opens other sockets of IKE in place of those that there are. An address that stays is closed and opened, too: two sockets share one

@@ -72,6 +72,7 @@ func TestForeignThings(t *testing.T) {
 		"try of a foreign SA":           func() error { return c.Egress().Encrypts(ours, theirs, foreign.ReqID) },
 		"socket outside the block":      func() error { return open1(c, ours, 500, 0x170101f4) },
 		"socket with another's mark":    func() error { return open1(c, ours, 16384, 0x17014001) },
+		"plain socket without peers":    func() error { return open1(c, ours, 8192, 0x17012000) },
 		"interface of somebody else":    func() error { _, err := c.PPP().Start(pppd.Session{Interface: "eth0"}); return err },
 		"interface with a path as name": func() error { _, err := c.PPP().Start(pppd.Session{Interface: "/bin/sh"}); return err },
 	} {
@@ -385,5 +386,32 @@ func TestVersions(t *testing.T) {
 	}
 	if m := hello(protocol.Current); m.Failed {
 		t.Error("the keeper's own version is not good any more after a wrong one")
+	}
+}
+
+// TestPlainSockets: what is opened without IPsec has a port of its block, and is connected to nobody but those who may do without.
+func TestPlainSockets(t *testing.T) {
+	k := start(t, nil)
+	s := testSetup
+	s.Steering.PlainPeers = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	k.possess(func(m *machine) { m.setup = s })
+	lo := netip.MustParseAddr("127.0.0.1")
+	for name, o := range map[string]protocol.OpenClient{
+		"neither block":   {Local: lo, Port: 500, Mark: 0x170101f4},
+		"another's mark":  {Local: lo, Port: 8192, Mark: 0x17012001},
+		"another tag":     {Local: lo, Port: 8192, Mark: 0x17022000},
+		"a client's mark": {Local: lo, Port: 8192, Mark: 0x17014000},
+	} {
+		if _, err := k.machine.openClient(t.Context(), o); !errors.Is(err, protocol.ErrNotOurs) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for to, want := range map[string]error{"127.0.0.9:1701": nil, "198.51.100.7:1701": protocol.ErrNotOurs} {
+		if err := k.machine.mayConnect(protocol.Connect{Port: 8192, Remote: netip.MustParseAddrPort(to)}); !errors.Is(err, want) {
+			t.Errorf("a plain socket to %s: %v", to, err)
+		}
+		if err := k.machine.mayConnect(protocol.Connect{Port: 16384, Remote: netip.MustParseAddrPort(to)}); err != nil {
+			t.Errorf("a client's socket to %s: %v", to, err)
+		}
 	}
 }

@@ -104,10 +104,7 @@ func (m *machine) listSessions() (reply, error) {
 
 // openClient opens the unconnected socket of a slot.
 func (m *machine) openClient(_ context.Context, o protocol.OpenClient) (_ reply, err error) {
-	switch {
-	case !m.block.Owns(o.Mark) || uint16(o.Mark) != o.Port:
-		return reply{}, fmt.Errorf("open the socket of slot %d with mark 0x%08x: %w", o.Port, o.Mark, protocol.ErrNotOurs)
-	case !o.Local.IsValid() || o.Local.IsUnspecified() || o.Local.IsMulticast():
+	if !o.Local.IsValid() || o.Local.IsUnspecified() || o.Local.IsMulticast() {
 		return reply{}, fmt.Errorf("open the socket of slot %d at %s: %w", o.Port, o.Local, os.ErrInvalid)
 	}
 	m.mu.Lock()
@@ -116,7 +113,7 @@ func (m *machine) openClient(_ context.Context, o protocol.OpenClient) (_ reply,
 	if taken {
 		return reply{}, fmt.Errorf("open the socket of slot %d: %w", o.Port, os.ErrExist)
 	}
-	c, err := udp.OpenClient(o.Local, o.Port, o.Mark)
+	c, err := m.openSocket(o)
 	if err != nil {
 		return reply{}, err
 	}
@@ -136,7 +133,7 @@ func (m *machine) connect(_ context.Context, o protocol.Connect) (reply, error) 
 	if err != nil {
 		return reply{}, err
 	}
-	if err := canConnect(c, o); err != nil {
+	if err := m.canConnect(c, o); err != nil {
 		return reply{}, err
 	}
 	if err := c.Connect(o.Remote); err != nil {
@@ -155,18 +152,18 @@ func (m *machine) reconnect(_ context.Context, o protocol.Connect) (reply, error
 	if err != nil {
 		return reply{}, err
 	}
-	if err := canConnect(c, o); err != nil {
+	if err := m.canConnect(c, o); err != nil {
 		return reply{}, err
 	}
 	return reply{}, c.Reconnect(o.Remote)
 }
 
 // canConnect says what makes an address none that the socket of a slot can be connected to.
-func canConnect(c *udp.Client, o protocol.Connect) error {
+func (m *machine) canConnect(c *udp.Client, o protocol.Connect) error {
 	if !o.Remote.IsValid() || o.Remote.Port() == 0 || o.Remote.Addr().IsUnspecified() || o.Remote.Addr().Is4() != c.Local().Addr().Is4() {
 		return fmt.Errorf("connect the socket of slot %d to %s: %w", o.Port, o.Remote, os.ErrInvalid)
 	}
-	return nil
+	return m.mayConnect(o)
 }
 
 func (m *machine) disconnect(_ context.Context, p protocol.Port) (reply, error) {

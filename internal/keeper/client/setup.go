@@ -16,6 +16,7 @@ var ErrOtherSetup = protocol.ErrOtherSetup
 // Inventory is all that the keeper has. The files are the caller's.
 type Inventory struct {
 	IKE       []udp.IKEFile
+	Plain     []udp.PlainFile // of port 1701; none unless there are peers without IPsec
 	Clients   []Client
 	Sessions  []Session
 	Processes []protocol.Process // that run, or have ended and were not forgotten; for PPP.Adopt
@@ -42,6 +43,9 @@ func (i *Inventory) Close() {
 	for _, f := range i.IKE {
 		_ = f.File.Close()
 	}
+	for _, f := range i.Plain {
+		_ = f.File.Close()
+	}
 	for _, c := range i.Clients {
 		_ = c.Open.Close()
 		if c.Tunnel != nil {
@@ -55,8 +59,8 @@ func (i *Inventory) Close() {
 }
 
 // Setup makes the keeper take possession of the machine: remove what a dead predecessor has left, install the steering table, open the sockets
-// of IKE. A keeper that was set up before only opens and closes sockets of IKE if Listen is another, and the error is ErrOtherSetup if
-// anything else is. It takes some seconds if there are pppd of a predecessor to end.
+// of IKE. A keeper that was set up before only opens and closes sockets if Listen or Steering.PlainPeers is another, and the error is
+// ErrOtherSetup if anything else is. It takes some seconds if there are pppd of a predecessor to end.
 func (c *Conn) Setup(ctx context.Context, s protocol.Setup) (Inventory, error) {
 	m, err := c.call(ctx, protocol.OpSetup, s, nil)
 	if err != nil {
@@ -95,6 +99,9 @@ func inventory(m *protocol.Message) (Inventory, error) {
 	i := Inventory{Processes: told.Processes, Records: make(map[string][]byte, len(told.Records)), Held: make(map[string]*os.File, len(told.Held))}
 	for _, s := range told.IKE {
 		i.IKE = append(i.IKE, udp.IKEFile{Local: s.Local, Encapsulated: s.Encapsulated, Initials: s.Initials, File: take(s.File, false)})
+	}
+	for _, s := range told.Plain {
+		i.Plain = append(i.Plain, udp.PlainFile{Local: s.Local, File: take(s.File, false)})
 	}
 	for _, cl := range told.Clients {
 		i.Clients = append(i.Clients, Client{

@@ -49,6 +49,7 @@ func bodies() []any {
 			Processes: []Process{process},
 			Records:   []Change{{Key: "k", Value: []byte("v")}},
 			Held:      []Held{{Name: "control", File: 4}},
+			Plain:     []PlainSocket{{Local: remote, File: 5}},
 		},
 		&xfrm.State{
 			ID: xfrm.ID{Dst: local, SPI: 0xc0ffee01}, Src: netip.MustParseAddr("192.0.2.2"), ReqID: 0x17014000,

@@ -9,12 +9,13 @@ import (
 
 // Inventory is all that the keeper has. Its parts name their files by the place in the message, counted from 1; 0 is none.
 type Inventory struct {
-	IKE       []IKESocket `cbor:"1,keyasint"`
-	Clients   []Client    `cbor:"2,keyasint"`
-	Sessions  []SessionID `cbor:"3,keyasint"`
-	Processes []Process   `cbor:"4,keyasint"`
-	Records   []Change    `cbor:"5,keyasint"`
-	Held      []Held      `cbor:"6,keyasint"`
+	IKE       []IKESocket   `cbor:"1,keyasint"`
+	Clients   []Client      `cbor:"2,keyasint"`
+	Sessions  []SessionID   `cbor:"3,keyasint"`
+	Processes []Process     `cbor:"4,keyasint"`
+	Records   []Change      `cbor:"5,keyasint"`
+	Held      []Held        `cbor:"6,keyasint"`
+	Plain     []PlainSocket `cbor:"7,keyasint,omitempty"`
 }
 
 // IKESocket is one of the sockets of IKE.
@@ -23,6 +24,12 @@ type IKESocket struct {
 	Encapsulated bool           `cbor:"2,keyasint,omitempty"` // the NAT port
 	Initials     bool           `cbor:"3,keyasint,omitempty"` // for first messages of phase 1 alone
 	File         int            `cbor:"4,keyasint"`
+}
+
+// PlainSocket is a socket of port 1701, for the first messages of peers without IPsec.
+type PlainSocket struct {
+	Local netip.AddrPort `cbor:"1,keyasint"`
+	File  int            `cbor:"2,keyasint"`
 }
 
 // Client is the pair of sockets of a slot.
