@@ -230,7 +230,9 @@ func (ch *child) expire(e *Engine) {
 	}
 	if e.now.Before(ch.expires) {
 		e.rekeyLater(ch)
-		e.rekeyChild(ch)
+		if ch.state == childEstablished { // otherwise the owner has not installed it yet
+			e.rekeyChild(ch)
+		}
 		return
 	}
 	e.sendDeleteChild(ch)

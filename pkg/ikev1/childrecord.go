@@ -146,7 +146,7 @@ func (r childRecord) read(c *client) (*child, error) {
 	ch := &child{
 		id: r.ID, client: c, origin: r.Origin, state: r.State, spiIn: r.SPIIn, spiOut: r.SPIOut, local: p.local, remote: p.remote,
 		encapsulated: p.encapsulated, proposal: proposal, name: r.Name, esn: r.ESN, lifetime: r.Lifetime, lifetimeBytes: r.LifetimeBytes,
-		in: espKeys{asked: true}, out: espKeys{encryption: r.Encryption, integrity: r.Integrity, asked: r.State == childEstablished},
+		in: espKeys{asked: true}, out: espKeys{encryption: r.Encryption, integrity: r.Integrity, asked: true},
 		terms: terms, initiator: r.Initiator, rekeyAt: r.RekeyAt.time(), switchAt: r.SwitchAt.time(), retired: r.Retired,
 		established: r.Established.time(), expires: r.Expires.time(), ends: r.Ends.time(),
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -35,10 +36,10 @@ type world struct {
 	sent   []ikev1.Datagram // not yet taken by the test
 	seen   map[ikev1.ActionID]bool
 
-	// records are those of the engine, which has the config, the restarts-th after the first.
-	records  archive
-	config   ikev1.Config
-	restarts int
+	// records are those of the engine, which has this configuration and source of randomness.
+	records archive
+	config  ikev1.Config
+	source  io.Reader
 
 	// frozen are the messages that the engine returned, with a copy: it must never change them.
 	frozen []frozen
@@ -62,13 +63,14 @@ func newWorld(t testing.TB, adjust ...func(*ikev1.Config)) *world {
 	for _, f := range adjust {
 		f(&config)
 	}
-	engine, err := ikev1.New(config, rand.NewChaCha8([32]byte{1}))
+	source := rand.NewChaCha8([32]byte{1})
+	engine, err := ikev1.New(config, source)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &world{
 		t: t, engine: engine, now: start, inbound: map[uint32]ikev1.ChildSA{}, outbound: map[ikev1.ChildID]ikev1.ChildSA{},
-		seen: map[ikev1.ActionID]bool{}, records: archive{}, config: config,
+		seen: map[ikev1.ActionID]bool{}, records: archive{}, config: config, source: source,
 	}
 	t.Cleanup(func() {
 		for _, f := range w.frozen {

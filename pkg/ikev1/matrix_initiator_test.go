@@ -80,7 +80,8 @@ func initiatorMatrix(t *testing.T) *confrontation {
 
 	start := func(t testing.TB) *world {
 		w := newWorld(t)
-		w.engine = fresh(t).ends[0].engine
+		left := fresh(t).ends[0]
+		w.engine, w.config, w.source = left.engine, left.config, left.random
 		return w
 	}
 	holding := func(name string) func(*world) {

@@ -75,6 +75,9 @@ func (e *end) receive(from, to netip.AddrPort, encapsulated bool, payload []byte
 	if !ok || e.deaf || encapsulated != (local.Port() == 4500) {
 		return
 	}
+	if e.keepWhileDown(func() { e.receive(from, to, encapsulated, payload) }) {
+		return
+	}
 	b := bytes.Clone(payload)
 	out := e.engine.Handle(e.now, ikev1.Datagram{Local: local, Remote: from, Encapsulated: encapsulated, Payload: b})
 	for i := range b {

@@ -68,12 +68,12 @@ func (e *Engine) rekeyChild(ch *child) {
 
 // rekeyLater tries again in time.
 func (e *Engine) rekeyLater(ch *child) {
-	if ch.state != childEstablished || !ch.initiator {
+	if !ch.agreed() || !ch.initiator {
 		return
 	}
 	e.touch(ch.client)
 	ch.rekeyAt = e.now.Add(max(ch.expires.Sub(e.now)/4, retryPause))
-	e.timers.set(&ch.timer, earliest(ch.rekeyAt, ch.expires))
+	e.timers.set(&ch.timer, ch.deadline())
 }
 
 // switchLater has our traffic go through ch, which has just been agreed upon, when the peer is ready for it. Nothing waits if there is no

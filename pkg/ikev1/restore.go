@@ -8,7 +8,8 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// restartPause is the time that an exchange under way has at least from a restart on: what the peer has said meanwhile may wait to be handled.
+// restartPause is the time that a client without a child has from a restart on if it had none left: what it has said meanwhile may wait to
+// be handled.
 const restartPause = 10 * time.Second
 
 // Restore takes the client of a [Record] that another engine has written, before the first message is handled. It goes on with its ID, keys,
@@ -157,8 +158,12 @@ func (e *Engine) resumeSA(sa *isakmpSA) {
 		dpd.again = e.now
 	}
 	for _, q := range sa.quick {
-		q.deadline = later(q.deadline, e.now.Add(restartPause))
-		e.timers.start(&q.timer, earliest(q.timer.at, q.deadline))
+		at := q.timer.at
+		if q.state == quickAwaitMessage3 && at.Before(e.now) {
+			q.deadline = q.deadline.Add(e.now.Sub(at)) // the same: nobody has repeated message 2
+			at = e.now
+		}
+		e.timers.start(&q.timer, earliest(at, q.deadline))
 	}
 	e.rearm(sa)
 }
@@ -175,15 +180,10 @@ func (e *Engine) resumeWait(c *client) {
 		e.timers.set(&c.wait.timer, e.now)
 	case at.IsZero():
 		e.awaitChild(c)
-	case e.cfg.ChildWait > 0:
-		e.timers.set(&c.wait.timer, later(at, e.now.Add(restartPause)))
+	case e.cfg.ChildWait <= 0:
+	case at.Before(e.now):
+		e.timers.set(&c.wait.timer, e.now.Add(restartPause))
+	default:
+		e.timers.set(&c.wait.timer, at)
 	}
-}
-
-// later returns the later of two times.
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -2,7 +2,6 @@ package ikev1_test
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -13,18 +12,18 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
-// restart puts another engine in the place of that of w, which knows nothing but the records. The kernel stays, without what nobody has a record of.
+// restart puts another engine in the place of that of w, which knows nothing but the records. The kernel stays, without what nobody has a
+// record of. Randomness goes on, so that the other engine can say the same as the first one would have.
 func (w *world) restart(adjust ...func(*ikev1.Config)) {
 	w.t.Helper()
 	config := w.config
 	for _, f := range adjust {
 		f(&config)
 	}
-	engine, err := ikev1.New(config, rand.NewChaCha8([32]byte{2, byte(w.restarts)}))
+	engine, err := ikev1.New(config, w.source)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.restarts++
 	w.engine, w.held, w.seen = engine, nil, map[ikev1.ActionID]bool{}
 	written := w.records
 	w.records = archive{}

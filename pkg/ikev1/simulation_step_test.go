@@ -74,10 +74,14 @@ func (s *simulation) step() string {
 
 // connect begins a connection of one end, which may have one already.
 func (s *simulation) connect(i int) {
-	e := s.ends[i]
-	c := e.connection()
+	s.connections[i] = append(s.connections[i], s.ends[i].up().connect(s.connection(i)))
+}
+
+// connection is what an end connects.
+func (s *simulation) connection(i int) ikev1.Connection {
+	c := s.ends[i].connection()
 	c.Lifetime, c.ChildLifetime, c.PFS, c.ESN = s.lifetime, s.childLifetime, s.pfs, s.esn
-	s.connections[i] = append(s.connections[i], e.connect(c))
+	return c
 }
 
 // disconnect ends one of the connections that an end has begun, whatever has become of it.
@@ -87,13 +91,14 @@ func (s *simulation) disconnect(i int) {
 		return
 	}
 	n := s.rng.IntN(len(list))
-	s.ends[i].absorb(s.ends[i].engine.Disconnect(s.now, list[n], "disconnected"))
+	e := s.ends[i].up()
+	e.absorb(e.engine.Disconnect(s.now, list[n], "disconnected"))
 	s.connections[i] = append(list[:n:n], list[n+1:]...)
 }
 
 // client returns a client of an end.
 func (s *simulation) client(e *end) (ikev1.ClientInfo, bool) {
-	list := e.engine.Clients()
+	list := e.up().engine.Clients()
 	if len(list) == 0 {
 		return ikev1.ClientInfo{}, false
 	}
@@ -134,7 +139,7 @@ func (s *simulation) rebindESP() {
 		return
 	}
 	s.rebind()
-	for _, c := range right.engine.Clients() {
+	for _, c := range right.up().engine.Clients() {
 		if c.Encapsulated && len(c.Children) > 0 {
 			at := left.outward(netip.AddrPortFrom(left.addr, 4500))
 			right.absorb(right.engine.Moved(s.now, c.ID, at))

@@ -77,17 +77,18 @@ type simulation struct {
 	pfs                     dh.Group
 	esn                     bool
 	connections             [2][]ikev1.ConnectionID
-	ledgers                 map[*ikev1.Engine]*ledger
+	ledgers                 map[memory]*ledger
 	worst                   path // what the network is like when it is bad
 	slow                    time.Duration
 	unlucky                 float64
+	mortality               float64 // the chance that a program dies with an output
 	log                     []string
 }
 
 // newSimulation makes a pair in circumstances that depend on the seed alone.
 func newSimulation(t *testing.T, seed uint64) *simulation {
 	s := &simulation{
-		seed: seed, ledgers: map[*ikev1.Engine]*ledger{}, lifetime: []time.Duration{10 * time.Minute, 25 * time.Minute, time.Hour}[seed%3],
+		seed: seed, ledgers: map[memory]*ledger{}, lifetime: []time.Duration{10 * time.Minute, 25 * time.Minute, time.Hour}[seed%3],
 		childLifetime: []time.Duration{3 * time.Minute, 8 * time.Minute, 20 * time.Minute}[seed/3%3],
 		worst: path{
 			loss:  []float64{0, 0.03, 0.15, 0.4}[seed%4],
@@ -162,6 +163,7 @@ func (s *simulation) play() {
 		}
 	}
 	s.note("the network is good again")
+	s.mortality = 0
 	s.good()
 	s.run(s.childLifetime + 5*time.Minute)
 	s.settled("the network has become good")
@@ -208,6 +210,9 @@ func (s *simulation) downs() (list []string) {
 
 // part ends everything. When the two no longer hear each other, only time removes what is left.
 func (s *simulation) part() {
+	for _, e := range s.ends {
+		e.dies = nil
+	}
 	if s.seed%2 == 1 {
 		s.note("the network is gone")
 		s.ends[0].deaf, s.ends[1].deaf = true, true
