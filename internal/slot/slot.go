@@ -8,6 +8,7 @@ package slot
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 )
@@ -91,6 +92,22 @@ func (a *Allocator) Allocate(now time.Time) (Port, error) {
 	a.free = a.free[1:]
 	a.used[p] = struct{}{}
 	return p, nil
+}
+
+// Take takes slot p, resting or not, for a client that had it before this allocator was made. It fails if p is not of the block or is in
+// use. Taking slots in the order of their numbers is cheapest.
+func (a *Allocator) Take(p Port) error {
+	if !a.block.Contains(p) {
+		return fmt.Errorf("slot %d is not in the block of %d slots from %d", p, a.block.Size(), a.block.Base)
+	}
+	i := slices.IndexFunc(a.free, func(r resting) bool { return r.port == p })
+	if i < 0 {
+		return fmt.Errorf("slot %d is in use", p)
+	}
+	copy(a.free[1:i+1], a.free[:i])
+	a.free = a.free[1:]
+	a.used[p] = struct{}{}
+	return nil
 }
 
 // Free gives p back. Freeing a slot that is not in use does nothing.
