@@ -36,6 +36,13 @@ func threadCapabilities(tid int) (capabilities, error) {
 	}, nil
 }
 
+// Holds reports whether the calling thread may use a capability (unix.CAP_...). A stage 1 without CAP_NET_ADMIN could not run a keeper: it
+// waits for the one of another unit.
+func Holds(capability int) bool {
+	caps, err := threadCapabilities(0)
+	return err == nil && capability >= 0 && capability < 64 && caps.effective&(1<<capability) != 0
+}
+
 // secure makes user ID 0 mean nothing for capabilities. Bits that somebody has locked the other way stay as they are.
 func secure() error {
 	now, err := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +28,18 @@ func TestDrop(t *testing.T) {
 		"without CAP_SETPCAP": {prepare: func() error {
 			return only(unix.CAP_CHOWN, unix.CAP_NET_ADMIN, unix.CAP_DAC_READ_SEARCH)
 		}, env: []string{envBound + "=kept"}},
+		"under a filter of the unit": {prepare: func() error {
+			if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+				return err
+			}
+			filter := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: allow}
+			program := unix.SockFprog{Len: 1, Filter: &filter}
+			_, _, errno := unix.Syscall(unix.SYS_PRCTL, unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)))
+			if errno != 0 {
+				return errno
+			}
+			return nil
+		}},
 		"with a locked secure bit": {prepare: func() error {
 			return privileged(func() error { return unix.Prctl(unix.PR_SET_SECUREBITS, secNoSetuidFixup<<1, 0, 0, 0) })
 		}, env: []string{envUnlock + "=" + fmt.Sprint(secNoSetuidFixup)}},
@@ -96,9 +109,7 @@ func sendFile(t *testing.T, to *net.UnixConn) {
 
 // powerful reports whether there is anything to drop that these tests look at.
 func powerful() bool {
-	const needed = 1<<unix.CAP_SETPCAP | 1<<unix.CAP_CHOWN | 1<<unix.CAP_NET_RAW
-	caps, err := threadCapabilities(0)
-	return err == nil && caps.effective&needed == needed
+	return Holds(unix.CAP_SETPCAP) && Holds(unix.CAP_CHOWN) && Holds(unix.CAP_NET_RAW)
 }
 
 // privileged runs what only root can do; without root the case is the same as the first.

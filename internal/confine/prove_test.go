@@ -81,6 +81,11 @@ func provePowerless() error {
 	if err := Check(); err != nil {
 		return err
 	}
+	for c := range unix.CAP_LAST_CAP + 1 {
+		if Holds(c) {
+			return fmt.Errorf("holds capability %d", c)
+		}
+	}
 	threads := 0
 	err := eachThread(func(tid int, status map[string]string) error {
 		threads++
