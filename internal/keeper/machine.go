@@ -66,6 +66,8 @@ type machine struct {
 
 	undo []func() error
 
+	awaiting sync.WaitGroup // the ends of pppd
+
 	mu        sync.Mutex // guards what follows; not held during what takes long
 	ike       []udp.IKEFile
 	plain     []udp.PlainFile // none unless there are peers without IPsec
@@ -167,6 +169,7 @@ func (m *machine) close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), hangupWait)
 		defer cancel()
 		errs = append(errs, m.launcher.Close(ctx))
+		m.awaiting.Wait() // the daemon is told
 	}
 	m.mu.Lock()
 	for id, f := range m.sessions {

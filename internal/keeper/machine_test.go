@@ -142,13 +142,15 @@ func (k *memory) Session(uint32, uint32) (l2tpnl.Session, error) {
 
 func (k *memory) Sessions() ([]l2tpnl.Session, error) { return nil, nil }
 
-// possess sets a keeper up.
-func (r *running) possess(change ...func(*machine)) {
+// possess sets a keeper up, and returns its kernel.
+func (r *running) possess(change ...func(*machine)) *memory {
 	m := testMachine(r.Keeper)
+	kernel := m.sas.(*memory)
 	for _, f := range change {
 		f(m)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.machine = m
+	return kernel
 }

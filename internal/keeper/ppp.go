@@ -54,7 +54,7 @@ func (m *machine) startPPP(ctx context.Context, asked protocol.PPP) (_ reply, er
 	p.told.PID, p.told.Started = running.PID, running.Started.UnixNano()
 	told := p.told
 	m.mu.Unlock()
-	go m.await(p, running)
+	m.awaiting.Go(func() { m.await(p, running) })
 	return reply{body: told}, nil
 }
 

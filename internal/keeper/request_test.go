@@ -45,8 +45,7 @@ func TestNothingBeforeSetup(t *testing.T) {
 
 func TestForeignThings(t *testing.T) {
 	k := start(t, nil)
-	k.possess()
-	kernel := k.machine.sas.(*memory)
+	kernel := k.possess()
 	c := k.dial(t)
 	change := func(f func(*xfrm.State)) *xfrm.State {
 		s := inbound(1000)
@@ -254,8 +253,7 @@ func TestDefect(t *testing.T) {
 
 func TestShutdown(t *testing.T) {
 	k := start(t, nil)
-	k.possess()
-	kernel := k.machine.sas.(*memory)
+	kernel := k.possess()
 	c := k.dial(t)
 	if err := c.SAs().Add(inbound(1000)); err != nil {
 		t.Fatal(err)

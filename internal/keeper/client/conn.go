@@ -52,7 +52,7 @@ func newConn(conn *net.UnixConn) *Conn {
 		pending:   make(map[uint32]chan protocol.Message),
 		processes: make(map[string]*Process),
 	}
-	c.events = newEvents(c.process)
+	c.events = newEvents()
 	go c.read()
 	return c
 }
@@ -129,6 +129,10 @@ func (c *Conn) read() {
 			reply <- m
 		case protocol.Event:
 			m.Close()
+			if m.Op == protocol.OpPPPEnded {
+				c.ended(m)
+				continue
+			}
 			c.events.add(m)
 		default:
 			m.Close()

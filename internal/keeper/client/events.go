@@ -20,8 +20,6 @@ const maxLines = 4096
 
 // events is a queue that never makes the connection wait.
 type events struct {
-	ended func(protocol.Process) // of a pppd
-
 	mu       sync.Mutex
 	wake     sync.Cond
 	closed   bool
@@ -32,8 +30,8 @@ type events struct {
 	logs     map[string]func(line string)
 }
 
-func newEvents(ended func(protocol.Process)) *events {
-	e := &events{ended: ended, logs: make(map[string]func(string))}
+func newEvents() *events {
+	e := &events{logs: make(map[string]func(string))}
 	e.wake.L = &e.mu
 	go e.run()
 	return e
@@ -110,12 +108,6 @@ func (e *events) interpret(m protocol.Message) func() {
 		}
 		log := e.logs[line.Interface]
 		return func() { log(line.Text) }
-	case protocol.OpPPPEnded:
-		var p protocol.Process
-		if protocol.Unmarshal(m.Body, &p) != nil {
-			return nil
-		}
-		return func() { e.ended(p) }
 	case protocol.OpRestoration, protocol.OpStopping:
 		if e.handlers == nil {
 			e.early = append(e.early, m)

@@ -114,8 +114,12 @@ func (c *Conn) drop(p *Process) {
 	}
 }
 
-// process takes the event of a pppd's end.
-func (c *Conn) process(told protocol.Process) {
+// ended takes the event of a pppd's end. Unlike other events it is not late when the connection ends right after it.
+func (c *Conn) ended(m protocol.Message) {
+	var told protocol.Process
+	if protocol.Unmarshal(m.Body, &told) != nil {
+		return
+	}
 	c.mu.Lock()
 	p := c.processes[told.Interface]
 	c.mu.Unlock()

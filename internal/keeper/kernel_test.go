@@ -1,0 +1,479 @@
+//go:build kernel
+
+package keeper
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/l2tpctl/l2tpctl/internal/keeper/client"
+	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
+	"github.com/l2tpctl/l2tpctl/internal/steering"
+	"github.com/l2tpctl/l2tpctl/internal/udp"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
+	"github.com/l2tpctl/l2tpctl/pkg/pppd"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+const (
+	slotPort = 0x4005
+	slotMark = 0x17014005
+)
+
+// peer is the other end of slotPort.
+var peer = netip.AddrPortFrom(theirs, 1701)
+
+// addresses gives the machine both ends.
+func addresses(t *testing.T) {
+	t.Helper()
+	for _, line := range []string{"ip link set lo up", "ip addr replace " + ours.String() + " dev lo", "ip addr replace " + theirs.String() + " dev lo"} {
+		f := strings.Fields(line)
+		if out, err := exec.Command(f[0], f[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", line, err, out)
+		}
+	}
+}
+
+// daemon is a daemon that has set the keeper up.
+type daemon struct {
+	*client.Conn
+	client.Inventory
+	poller *udp.Poller
+}
+
+func serve(t *testing.T, path string, s protocol.Setup) *daemon {
+	t.Helper()
+	c, err := client.Dial(t.Context(), path, "daemon")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	i, err := c.Setup(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	poller, err := udp.NewPoller(func(uint16, netip.AddrPort, []byte) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{c, i, poller}
+	t.Cleanup(d.Inventory.Close)
+	return d
+}
+
+// leave is the end of a daemon as the keeper sees it: everything of it is closed, and nobody says goodbye.
+func (d *daemon) leave(t *testing.T, sockets ...*client.Socket) {
+	t.Helper()
+	d.Conn.Close()
+	d.Inventory.Close()
+	if err := d.poller.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, s := range sockets {
+		_ = s.Close() // the copies here; the keeper does not hear of it
+	}
+}
+
+// state is an SA of slotPort.
+func state(dir xfrm.Direction, spi uint32) *xfrm.State {
+	s := inbound(spi)
+	s.ReqID = slotMark
+	s.OutputMark.Value = slotMark
+	s.Selector = xfrm.Selector{Src: netip.PrefixFrom(theirs, 32), Dst: netip.PrefixFrom(ours, 32), Proto: 17, DstPort: slotPort, DstPortMask: 0xffff}
+	if dir == xfrm.Out {
+		s.Src, s.Dst, s.Direction = ours, theirs, xfrm.Out
+		s.Selector, s.OutputMark, s.ReplayWindow = xfrm.Selector{}, xfrm.Mark{}, 0
+	}
+	return s
+}
+
+// connected makes a client with a tunnel.
+func (d *daemon) connected(t *testing.T) *client.Socket {
+	t.Helper()
+	socket, err := d.Sockets(d.poller).OpenClient(ours, slotPort, slotMark)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := socket.Connect(peer); !errors.Is(err, udp.ErrNoSA) {
+		t.Errorf("connecting without an SA: %v", err)
+	}
+	if err := errors.Join(d.SAs().Add(state(xfrm.In, 0x1000)), d.SAs().Add(state(xfrm.Out, 0x2000))); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(socket.Connect(peer), d.Tunnels().CreateTunnel(slotPort, 7)); err != nil {
+		t.Fatal(err)
+	}
+	return socket
+}
+
+// untouched fails if anything of ours is left in the kernel.
+func untouched(t *testing.T) {
+	t.Helper()
+	sas, err := xfrm.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sas.Close()
+	states, err := sas.List()
+	if err != nil || len(states) > 0 {
+		t.Errorf("SAs are left: %v, %v", states, err)
+	}
+	l2tp, err := l2tpnl.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l2tp.Close()
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) { // the kernel deletes them later
+		tunnels, err := l2tp.Tunnels()
+		if err == nil && len(tunnels) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("tunnels are left: %v, %v", tunnels, err)
+		}
+	}
+	if _, err := steering.Read(steering.DefaultConfig()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the steering table is left: %v", err)
+	}
+	if strays, err := pppd.FindStrays(testSetup.Marker); err != nil || len(strays) > 0 {
+		t.Errorf("pppd are left: %v, %v", strays, err)
+	}
+}
+
+// TestKernelDaemons lets two daemons follow each other: what the first has made is there for the second.
+func TestKernelDaemons(t *testing.T) {
+	addresses(t)
+	k := start(t, nil)
+	first := serve(t, k.path, testSetup)
+	if len(first.IKE) < 4 || len(first.Clients)+len(first.Sessions)+len(first.Processes)+len(first.Records)+len(first.Held) > 0 {
+		t.Errorf("a fresh keeper has %+v", first.Inventory)
+	}
+	socket := first.connected(t)
+	if err := first.Tunnels().OpenSession(slotPort, 9, 7, 11); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Tunnels().OpenSession(slotPort, 9, 7, 11); !errors.Is(err, os.ErrExist) {
+		t.Errorf("the same session again: %v", err)
+	}
+	first.leave(t, socket)
+
+	second := serve(t, k.path, testSetup)
+	if w := second.Welcome(); w.Setup == nil || w.Setup.Steering.Tag != steering.DefaultTag {
+		t.Errorf("the second is told of %+v", w.Setup)
+	}
+	if len(second.IKE) != len(first.IKE) && len(second.IKE) < 4 || !slices.Equal(second.Sessions, []client.Session{{Tunnel: slotPort, Session: 9}}) {
+		t.Errorf("the second has %+v", second.Inventory)
+	}
+	if len(second.Clients) != 1 || second.Clients[0].Remote != peer || second.Clients[0].Tunnel == nil || second.Clients[0].Port != slotPort {
+		t.Fatalf("its clients: %+v", second.Clients)
+	}
+	ike, err := udp.NewIKE(second.IKE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.IKE = nil
+	if addrs := ike.LocalAddrs(); !slices.Contains(addrs, netip.MustParseAddrPort("0.0.0.0:4500")) {
+		t.Errorf("IKE at %v", addrs)
+	}
+	defer ike.Close()
+	adopted, err := second.Sockets(second.poller).Adopt(second.Clients[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Clients = nil
+	if err := adopted.Send(peer, []byte{0xc8, 2, 0, 12, 0, 7, 0, 0, 0, 0, 0, 0}); err != nil {
+		t.Error(err)
+	}
+	sas, err := second.SAs().List()
+	if err != nil || len(sas) != 2 {
+		t.Errorf("SAs: %v, %v", sas, err)
+	}
+	for _, s := range sas {
+		if s.AEAD == nil || len(s.AEAD.Key) > 0 {
+			t.Errorf("the algorithm of %s: %+v", s, s.AEAD)
+		}
+	}
+	tunnels, err := second.Tunnels().Tunnels()
+	if err != nil || len(tunnels) != 1 || tunnels[0].ID != slotPort || tunnels[0].PeerID != 7 || tunnels[0].Remote != peer {
+		t.Errorf("tunnels: %+v, %v", tunnels, err)
+	}
+	session, err := second.Tunnels().Session(slotPort, 9)
+	if err != nil || session.PeerID != 11 || !session.UsingIPsec {
+		t.Errorf("session: %+v, %v", session, err)
+	}
+	if err := second.Egress().Encrypts(ours, theirs, slotMark); err != nil {
+		t.Error(err)
+	}
+
+	// It takes all of it away again, and the slot can have the next tunnel.
+	if err := errors.Join(second.Tunnels().CloseSession(slotPort, 9), second.Tunnels().DeleteTunnel(slotPort), adopted.Disconnect()); err != nil {
+		t.Fatal(err)
+	}
+	if err := adopted.Connect(peer); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := second.Tunnels().CreateTunnel(slotPort, 8)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrExist) || time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	if err := adopted.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := second.SAs().Delete(state(xfrm.In, 0x1000).ID); err != nil {
+		t.Error(err)
+	}
+	if err := second.Shutdown(t.Context()); err != nil { // with an SA, which the keeper removes
+		t.Fatal(err)
+	}
+	k.ended(t)
+	untouched(t)
+}
+
+// TestKernelSweep leaves what a keeper that was killed would leave.
+func TestKernelSweep(t *testing.T) {
+	addresses(t)
+	sas, err := xfrm.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sas.Close()
+	foreign := state(xfrm.Out, 0x3000)
+	foreign.ReqID = 1
+	if err := errors.Join(sas.Add(state(xfrm.Out, 0x2000)), sas.Add(foreign)); err != nil {
+		t.Fatal(err)
+	}
+	k := start(t, nil)
+	d := serve(t, k.path, testSetup)
+	left, err := sas.List()
+	if err != nil || len(left) != 1 || left[0].ID != foreign.ID {
+		t.Errorf("SAs after the setup: %v, %v", left, err)
+	}
+	if err := errors.Join(sas.Delete(foreign.ID), d.Shutdown(t.Context())); err != nil {
+		t.Error(err)
+	}
+	k.ended(t)
+	untouched(t)
+}
+
+// TestKernelWatch takes SAs and the table away, and the daemon hears of it.
+func TestKernelWatch(t *testing.T) {
+	addresses(t)
+	k := start(t, nil)
+	d := serve(t, k.path, testSetup)
+	restored := make(chan steering.Restoration, 10)
+	d.Handle(client.Handlers{Restoration: func(r steering.Restoration) { restored <- r }})
+	m, err := d.Monitor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	st := state(xfrm.Out, 0x2000)
+	if err := d.SAs().Add(st); err != nil {
+		t.Fatal(err)
+	}
+	sas, err := xfrm.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sas.Close()
+	if err := sas.Delete(st.ID); err != nil {
+		t.Fatal(err)
+	}
+	events, err := m.Receive()
+	if err != nil || len(events) != 1 || events[0] != (xfrm.Deleted{ID: st.ID, ReqID: slotMark}) {
+		t.Errorf("events: %v, %v", events, err)
+	}
+
+	if intact, err := d.Steering().Intact(); err != nil || !intact {
+		t.Errorf("the table is intact: %v, %v", intact, err)
+	}
+	if err := steering.Remove(steering.DefaultConfig()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case r := <-restored:
+		if !r.Missing || r.Err != nil || r.PID == 0 {
+			t.Errorf("%+v", r)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("nobody told of the missing table")
+	}
+	if packets, err := d.Steering().Read(); err != nil || len(packets) == 0 {
+		t.Errorf("counters: %v, %v", packets, err)
+	}
+
+	// Who may do without IPsec may change: the table is another, and guarded.
+	s := testSetup
+	s.Steering.PlainPeers = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	i, err := d.Setup(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.Close()
+	if intact, err := d.Steering().Intact(); err != nil || !intact {
+		t.Errorf("the other table is intact: %v, %v", intact, err)
+	}
+	if err := steering.Remove(steering.DefaultConfig()); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-restored; !r.Missing || r.Err != nil {
+		t.Errorf("%+v", r)
+	}
+	d.Inventory.Close()
+	// Another address to listen on, once nobody has copies of the old sockets.
+	s.Listen = []netip.Addr{ours}
+	if i, err = d.Setup(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range i.IKE {
+		if f.Local.Addr() != ours {
+			t.Errorf("IKE listens on %s", f.Local)
+		}
+	}
+	if len(i.IKE) != 4 {
+		t.Errorf("%d sockets of IKE", len(i.IKE))
+	}
+	i.Close()
+	s.Listen = []netip.Addr{netip.MustParseAddr("192.0.2.99")} // nobody's
+	if _, err := d.Setup(t.Context(), s); !errors.Is(err, unix.EADDRNOTAVAIL) {
+		t.Errorf("an address that is not there: %v", err)
+	}
+	s.Listen = []netip.Addr{ours} // as it was
+	if i, err = d.Setup(t.Context(), s); err != nil || len(i.IKE) != 4 {
+		t.Errorf("after that: %d sockets, %v", len(i.IKE), err)
+	}
+	i.Close()
+	if err := d.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k.ended(t)
+	untouched(t)
+}
+
+// session describes a pppd of a test.
+func session(id uint16) pppd.Session {
+	return pppd.Session{
+		Name: "nas-0123456789abcdef", Interface: fmt.Sprintf("l2t%d-%d", slotPort, id), TunnelID: slotPort, SessionID: id,
+		LocalIP: netip.MustParseAddr("10.9.0.1"), Auth: pppd.AuthCHAP, Peer: theirs,
+	}
+}
+
+// start starts a pppd, and waits until it has said something, and so knows what to do with a signal.
+func (d *daemon) start(t *testing.T, id uint16) *client.Process {
+	t.Helper()
+	if err := d.Tunnels().OpenSession(slotPort, id, 7, id+100); err != nil {
+		t.Fatal(err)
+	}
+	s := session(id)
+	lines := make(chan string, 1000)
+	s.Log = func(line string) { lines <- line }
+	p, err := d.PPP().Start(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-lines:
+	case <-time.After(10 * time.Second):
+		t.Fatal("pppd says nothing")
+	}
+	return p
+}
+
+// byUs tells whether a pppd has ended at our request. With PPPoL2TP it may call that a hangup.
+func byUs(exit pppd.Exit) bool {
+	return exit.Code == pppd.ExitUserRequest || exit.Code == pppd.ExitHangup
+}
+
+// TestKernelPPP starts pppd whose peers say nothing, and takes them over.
+func TestKernelPPP(t *testing.T) {
+	addresses(t)
+	k := start(t, nil)
+	first := serve(t, k.path, testSetup)
+	socket := first.connected(t)
+	stays, ends := first.start(t, 1), first.start(t, 2)
+	if _, err := first.PPP().Start(session(1)); !errors.Is(err, os.ErrExist) {
+		t.Errorf("the same interface again: %v", err)
+	}
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", stays.PID))
+	if err != nil || !bytes.Contains(cmdline, []byte(testSetup.Marker+"-l2t16389-1")) || bytes.Contains(cmdline, []byte("nas-0123456789abcdef")) {
+		t.Errorf("%q, %v", cmdline, err)
+	}
+	if first.PPP().Processes() != 2 {
+		t.Errorf("%d processes", first.PPP().Processes())
+	}
+	if err := ends.Terminate(); err != nil {
+		t.Fatal(err)
+	}
+	if exit := ends.Wait(); !byUs(exit) {
+		t.Errorf("after a goodbye: %+v", exit)
+	}
+	again := first.start(t, 3) // and ends while nobody is there
+	first.leave(t, socket)
+	if err := unix.Kill(again.PID, unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if err := unix.Kill(again.PID, 0); err != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("pppd does not end")
+		}
+	}
+
+	second := serve(t, k.path, testSetup)
+	if len(second.Processes) != 2 || len(second.Sessions) != 3 {
+		t.Fatalf("processes %+v, sessions %+v", second.Processes, second.Sessions)
+	}
+	slices.SortFunc(second.Processes, func(a, b protocol.Process) int { return strings.Compare(a.Interface, b.Interface) })
+	runs, ended := second.Processes[0], second.Processes[1]
+	if runs.PID != stays.PID || runs.Exit != nil || runs.Session != 1 || runs.Name != "nas-0123456789abcdef" || !runs.StartTime().Equal(stays.Started) {
+		t.Errorf("the one that runs: %+v", runs)
+	}
+	if ended.Exit == nil || !byUs(*ended.Exit) {
+		t.Errorf("the one that has ended: %+v", ended)
+	}
+	if p, err := second.PPP().Adopt(ended, nil); err != nil || p.Wait() != *ended.Exit {
+		t.Errorf("adopting it: %v", err)
+	}
+	p, err := second.PPP().Adopt(runs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if exit := p.Wait(); exit.Signal != unix.SIGKILL {
+		t.Errorf("after a kill: %+v", exit)
+	}
+	last := second.start(t, 4) // for the keeper to end
+	i, err := second.Setup(t.Context(), testSetup)
+	if err != nil || len(i.Processes) != 1 || i.Processes[0].PID != last.PID {
+		t.Errorf("what is left: %+v, %v", i.Processes, err)
+	}
+	i.Close()
+	if err := second.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if exit := last.Wait(); !byUs(exit) {
+		t.Errorf("the one that the keeper has ended: %+v", exit)
+	}
+	second.leave(t)
+	k.ended(t)
+	untouched(t)
+}
