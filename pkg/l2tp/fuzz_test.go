@@ -24,7 +24,7 @@ func FuzzHandle(f *testing.F) {
 	f.Add([]byte{1, 1, 0, 1, 2, 1, 3, 0, 1, 1, 10, 0, 1, 3, 5, 6, 7, 4, 255})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		b := newBench(t, Config{MaxQueuedMessages: 8})
-		b.manual = true
+		b.manual, b.steps = true, 20 // compares with a restored engine now and then only, which takes long
 		next := func() byte {
 			if len(script) == 0 {
 				return 0

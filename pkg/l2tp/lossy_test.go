@@ -226,18 +226,17 @@ func (w *world) run(end time.Time) {
 }
 
 func TestLossyNetwork(t *testing.T) {
-	lossyNetwork(t, func(uint64) float64 { return 0 })
+	lossyNetwork(t, 200, func(uint64) float64 { return 0 })
 }
 
 // TestLossyNetworkWithRestarts is the same with engines that end at any moment of any call.
 func TestLossyNetworkWithRestarts(t *testing.T) {
-	lossyNetwork(t, func(seed uint64) float64 { return []float64{0.02, 0.1, 0.3}[seed/7%3] })
+	lossyNetwork(t, 100, func(seed uint64) float64 { return []float64{0.02, 0.1, 0.3}[seed/7%3] })
 }
 
-func lossyNetwork(t *testing.T, restarts func(seed uint64) float64) {
-	const seeds = 200
+func lossyNetwork(t *testing.T, seeds uint64, restarts func(seed uint64) float64) {
 	totalEngines, totalUp, totalCalls := 0, 0, 0
-	for seed := range uint64(seeds) {
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			var key [32]byte
