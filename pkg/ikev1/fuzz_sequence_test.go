@@ -14,7 +14,8 @@ import (
 )
 
 // FuzzSequence lets three peers do what a program of octets says, in any order: go on as they should, repeat and damage old messages,
-// send what nobody expects, change their port, vanish for hours, while actions take their time or fail. The engine must not panic, must
+// send what nobody expects, change their port, vanish for hours, while actions take their time or fail, and the engine is another one now and
+// then. The engine must not panic, must
 // give a stranger no more than it was given, and must come to rest afterwards with nothing left.
 func FuzzSequence(f *testing.F) {
 	step := func(peer byte) []byte { return []byte{opStep, peer} }
@@ -23,6 +24,7 @@ func FuzzSequence(f *testing.F) {
 	f.Add(append(bytes.Clone(connect), opInform, 0, 1, opStep, 0, opStep, 0, opElapse, 3, opMove, 0, 9, opInform, 0, 4))
 	f.Add([]byte{opStep, 0, opStep, 1, opRepeat, 0, opStep, 0, opDamage, 1, 0, 40, opStep, 1, opStep, 0, opCut, 2, 30, opRekey, 0, opElapse, 5})
 	f.Add([]byte{opHold, opStep, 0, opStep, 0, opElapse, 4, opHold, opStep, 1, opStep, 1, opStep, 1, opFault, opStep, 1, opStep, 1, opClose, 1, opFragments, 3, 64})
+	f.Add(append(bytes.Clone(connect), opRestart, opHold, opStep, 0, opRestart, opStep, 0, opHold, opStep, 0, opRestart, opElapse, 3, opRestart, opElapse, 4))
 	f.Add(append(bytes.Clone(connect), opSealed, 0, 3, 12, 4, 0, 0, 0, 8, opSealed, 0, 4, 1, 2, 1, 2, opRaw, 6, 1, 2, 3, 4, 5, 6))
 	f.Fuzz(func(t *testing.T, program []byte) {
 		w := newWorld(t)
@@ -62,6 +64,7 @@ const (
 	opFault
 	opRekey
 	opFragments
+	opRestart
 	operations
 )
 
@@ -191,6 +194,9 @@ func (s *sequence) operation() {
 		} else {
 			s.fault = nil
 		}
+	case opRestart:
+		s.restart()
+		s.take()
 	case opFragments:
 		m, ok := s.old()
 		if size := int(s.next()) + 1; ok && len(m.payload) > 0 && len(m.payload)/size < 40 {

@@ -1,6 +1,7 @@
 package ikev1
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -55,21 +56,17 @@ func readRecord(r Record) (c *client, err error) {
 			c, err = nil, errPanic
 		}
 	}()
-	var version struct {
-		Version int `cbor:"1,keyasint"`
-	}
-	if err := recordReader.Unmarshal(r.State, &version); err != nil {
-		return nil, fmt.Errorf("reading its record: %w", err)
-	}
-	if version.Version != recordVersion {
-		return nil, fmt.Errorf("its record has version %d, this program knows %d: start the program that wrote it, or let the client connect anew",
-			version.Version, recordVersion)
-	}
 	var written clientRecord
-	if err := recordReader.Unmarshal(r.State, &written); err != nil {
+	err = recordReader.Unmarshal(r.State, &written)
+	switch {
+	case written.Version != 0 && written.Version != recordVersion: // whatever else it has
+		return nil, fmt.Errorf("its record has version %d, this program knows %d: start the program that wrote it, or let the client connect anew",
+			written.Version, recordVersion)
+	case err != nil:
 		return nil, fmt.Errorf("reading its record: %w", err)
-	}
-	if written.ID != r.Client {
+	case written.Version == 0:
+		return nil, errors.New("its record has no version")
+	case written.ID != r.Client:
 		return nil, fmt.Errorf("the record is that of client %d", written.ID)
 	}
 	return written.read()

@@ -152,12 +152,14 @@ func TestRestoreRefuses(t *testing.T) {
 		record ikev1.Record
 		says   string
 	}{
-		"nothing":        {ikev1.Record{Client: 1}, "EOF"},
-		"of another":     {ikev1.Record{Client: 2, State: r.State}, "client 1"},
-		"cut":            {ikev1.Record{Client: 1, State: r.State[:len(r.State)-1]}, "EOF"},
-		"of the future":  {ikev1.Record{Client: 1, State: bytes.Replace(r.State, []byte{1, 1}, []byte{1, 2}, 1)}, "version 2"},
-		"without SAs":    {ikev1.Record{Client: 1, State: []byte{0xa1, 1, 1}}, "client 0"},
-		"not even a map": {ikev1.Record{Client: 1, State: []byte{1}}, "cannot unmarshal"},
+		"nothing":         {ikev1.Record{Client: 1}, "EOF"},
+		"of another":      {ikev1.Record{Client: 2, State: r.State}, "client 1"},
+		"cut":             {ikev1.Record{Client: 1, State: r.State[:len(r.State)-1]}, "EOF"},
+		"of the future":   {ikev1.Record{Client: 1, State: bytes.Replace(r.State, []byte{1, 1}, []byte{1, 2}, 1)}, "version 2"},
+		"of a far future": {ikev1.Record{Client: 1, State: []byte{0xa2, 1, 7, 2, 0x61, 'x'}}, "version 7"},
+		"without version": {ikev1.Record{Client: 1, State: []byte{0xa1, 2, 1}}, "no version"},
+		"without SAs":     {ikev1.Record{Client: 1, State: []byte{0xa1, 1, 1}}, "client 0"},
+		"not even a map":  {ikev1.Record{Client: 1, State: []byte{1}}, "cannot unmarshal"},
 	} {
 		if _, err := fresh.engine.Restore(start, c.record); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)

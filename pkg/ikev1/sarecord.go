@@ -125,8 +125,8 @@ func (r quickRecord) read(sa *isakmpSA) (*quickMode, error) {
 	var ok bool
 	q.cache, ok = r.Cache.read()
 	switch {
-	case q.id == 0 || sa.quick[q.id] != nil || q.child == nil || !ok || len(q.cache.reply) == 0:
-		return nil, fmt.Errorf("it is of the child %d and has an answer of %d octets", r.Child, len(r.Cache.Reply))
+	case q.id == 0 || sa.quick[q.id] != nil || q.child == nil || !ok || len(q.cache.reply) == 0 || r.Deadline == 0:
+		return nil, fmt.Errorf("it is of the child %d, has an answer of %d octets and ends at %v", r.Child, len(r.Cache.Reply), q.deadline)
 	case r.Done:
 		q.state, q.initiator = quickDone, true
 	case len(q.iv) != sa.cbc.BlockSize() || q.pause <= 0 || q.pause > retransmitMax || r.Again == 0:
