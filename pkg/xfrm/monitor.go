@@ -126,8 +126,13 @@ func (m *Monitor) read() (n int, err error) {
 	return n, err
 }
 
-// Close ends the Monitor and a waiting Receive.
-func (m *Monitor) Close() error { return m.file.Close() }
+// Close ends the Monitor and a waiting Receive. It may be called again.
+func (m *Monitor) Close() error {
+	if err := m.file.Close(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}
 
 // readable tells whether something can be read without waiting for it.
 func readable(raw syscall.RawConn) bool {
