@@ -33,6 +33,12 @@ type TunnelDown struct {
 	Established bool // whether TunnelUp was reported
 }
 
+// TunnelMoved reports that the peer of a tunnel is at another address.
+type TunnelMoved struct {
+	Tunnel uint16
+	Remote netip.AddrPort
+}
+
 // SessionUp reports that an incoming call is established (ICCN received): the owner starts PPP on it now.
 type SessionUp struct {
 	Tunnel         uint16
@@ -81,6 +87,7 @@ type Dropped struct {
 
 func (TunnelUp) event()         {}
 func (TunnelDown) event()       {}
+func (TunnelMoved) event()      {}
 func (SessionUp) event()        {}
 func (SessionDown) event()      {}
 func (ChallengeIgnored) event() {}
@@ -93,6 +100,10 @@ func (e TunnelUp) String() string {
 
 func (e TunnelDown) String() string {
 	return fmt.Sprintf("tunnel %d down %s: %s%s", e.Tunnel, side(e.ByPeer), e.Reason, e.Result.suffix())
+}
+
+func (e TunnelMoved) String() string {
+	return fmt.Sprintf("tunnel %d moved to %v", e.Tunnel, e.Remote)
 }
 
 func (e SessionUp) String() string {

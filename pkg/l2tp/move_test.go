@@ -20,6 +20,10 @@ func TestMoved(t *testing.T) {
 
 	b.take(b.e.Moved(b.now, slotA, there.Addr()))
 	b.wantSilence("a move")
+	if e := wantEvent[TunnelMoved](b, "a move"); e != (TunnelMoved{slotA, there}) {
+		t.Errorf("event %v", e)
+	}
+	b.take(b.e.Moved(b.now, slotA, there.Addr())) // no news
 	if got := b.e.Tunnels()[0].Remote; got != there {
 		t.Errorf("the tunnel is with %v", got)
 	}
