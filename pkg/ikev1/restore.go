@@ -9,14 +9,15 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// restartPause is the time that a client without a child has from a restart on if it had none left: what it has said meanwhile may wait to
-// be handled.
+// restartPause is the time that a client without a child has from a restart on if it had none left, for what it has said meanwhile may wait
+// to be handled; and in which everybody has had its turn with what is overdue.
 const restartPause = 10 * time.Second
 
 // Restore takes the client of a [Record] that another engine has written, before the first message is handled. It goes on with its ID, keys,
 // message IDs, sequence numbers and deadlines, so that the peer notices nothing; new IDs go on above those restored. What was under way and
-// is not in the record begins anew, by the peer or, in the next call of Advance, by us. A connection that was up is up: [Engine.Connect] with the same
-// [Connection] returns its ID.
+// is not in the record begins anew, by the peer or, in the next call of Advance, by us. What is long overdue is spread over ten seconds. A
+// connection that was up is up: [Engine.Connect] with the same [Connection] returns its ID. It goes on also if nobody does; [ClientInfo]
+// has the ID for [Engine.Disconnect].
 //
 // An [InstallOutbound] that was not reported is asked for again. If the owner finds that SA in the kernel, it must leave it as it is and
 // report success: installed a second time, it would use the same sequence numbers again. What else should be in the kernel tells
@@ -125,7 +126,7 @@ func (e *Engine) restore(c *client) {
 		}
 	}
 	if c.natHere && c.encapsulated {
-		e.timers.set(&c.keepalive, e.now)
+		e.timers.set(&c.keepalive, e.now.Add(c.turn()))
 	}
 	e.resumeWait(c)
 }
@@ -163,6 +164,15 @@ func (e *Engine) resumeSA(sa *isakmpSA) {
 		e.timers.start(&q.timer, earliest(at, q.deadline))
 	}
 	e.rearm(sa)
+	if sa.timer.at.Before(e.now) {
+		e.timers.set(&sa.timer, e.now.Add(sa.client.turn()))
+	}
+}
+
+// turn spreads what is late with all clients after a long time without an engine, such as the questions of dead peer detection.
+func (c *client) turn() time.Duration {
+	const steps = 1000
+	return restartPause / steps * time.Duration(uint64(c.id)*389%steps)
 }
 
 // resumeWait gives a restored client without a child its time to get one. What we had begun for it is begun again, but not

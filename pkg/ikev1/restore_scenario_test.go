@@ -2,6 +2,7 @@ package ikev1_test
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -24,15 +25,21 @@ func (w *world) restart(adjust ...func(*ikev1.Config)) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	before := snapshot(w.engine)
 	w.engine, w.held, w.seen = engine, nil, map[ikev1.ActionID]bool{}
 	written := w.records
 	w.records = archive{}
+	var outs []ikev1.Output
 	for _, r := range written.list() {
 		out, err := engine.Restore(w.now, r)
 		if err != nil {
 			w.t.Fatal(err)
 		}
 		w.records[r.Client] = r.State
+		outs = append(outs, out)
+	}
+	want(w.t, snapshot(engine), before, "the list of clients")
+	for _, out := range outs {
 		w.absorb(out)
 	}
 	known := map[uint32]ikev1.ChildID{}
@@ -48,6 +55,19 @@ func (w *world) restart(adjust ...func(*ikev1.Config)) {
 			delete(w.outbound, sa.Child)
 		}
 	}
+}
+
+// snapshot is the list of clients, with times that can be compared.
+func snapshot(e *ikev1.Engine) string {
+	list := e.Clients()
+	for i := range list {
+		list[i].Established = list[i].Established.UTC()
+		for j := range list[i].Children {
+			ch := &list[i].Children[j]
+			ch.Established, ch.Expires = ch.Established.UTC(), ch.Expires.UTC()
+		}
+	}
+	return fmt.Sprintf("%+v", list)
 }
 
 // TestRestartOfResponder: a client notices nothing of a restart, wherever it comes in the dialogue after Main Mode.
@@ -185,4 +205,26 @@ func (a archive) list() (list []ikev1.Record) {
 	}
 	slices.SortFunc(list, func(a, b ikev1.Record) int { return bytes.Compare(a.State[len(a.State)/2:], b.State[len(b.State)/2:]) })
 	return list
+}
+
+// TestRestartExplainsOnce: what a client failed with before a restart is not explained in another way after it.
+func TestRestartExplainsOnce(t *testing.T) {
+	for name, fails := range map[string]bool{"silent": false, "refused": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			m := w.connect(newPeer(1))
+			if fails {
+				w.say(m.Peer, m.QuickMode(1, func(q *ikev1test.QuickMode) { q.Propose(ikev1test.ESPTransform(1, 2, 0, 1, 2)) }).Message1())
+			}
+			w.restart()
+			w.elapse(2 * time.Minute)
+			codes := map[ikev1.Cause]int{}
+			for _, ev := range eventsOf[ikev1.Phase2Failed](w) {
+				codes[ev.Code]++
+			}
+			want(t, codes[ikev1.CauseNoESPProposal] == 1, fails, "the refusal")
+			want(t, codes[ikev1.CauseNoQuickMode] == 1, !fails, "the silence")
+			w.empty("the client had no child")
+		})
+	}
 }
