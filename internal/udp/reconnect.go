@@ -20,3 +20,14 @@ func (c *Client) Reconnect(remote netip.AddrPort) error {
 	}
 	return nil
 }
+
+// Remote is the peer that the tunnel socket is connected to, and false without a copy of one.
+func (s *Slot) Remote() (netip.AddrPort, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tunnel == nil {
+		return netip.AddrPort{}, false
+	}
+	remote, err := s.tunnel.remote()
+	return remote, err == nil
+}

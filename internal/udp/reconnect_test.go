@@ -26,6 +26,9 @@ func TestReconnect(t *testing.T) {
 		if err := slot.Reconnect(addrOf(peers[0])); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("without a tunnel socket: %v", err)
 		}
+		if remote, ok := slot.slot.Remote(); ok {
+			t.Errorf("without a tunnel socket there is one to %v", remote)
+		}
 		if err := slot.Connect(addrOf(peers[0])); err != nil {
 			t.Fatal(err)
 		}
@@ -37,8 +40,8 @@ func TestReconnect(t *testing.T) {
 			if remote, ok := slot.Remote(); !ok || remote != addrOf(peers[i]) || slot.slot.tunnel != copied {
 				t.Errorf("connected to %v, %v", remote, ok)
 			}
-			if remote, err := copied.remote(); err != nil || remote != addrOf(peers[i]) {
-				t.Errorf("the copy is connected to %v, %v", remote, err)
+			if remote, ok := slot.slot.Remote(); !ok || remote != addrOf(peers[i]) {
+				t.Errorf("the copy is connected to %v, %v", remote, ok)
 			}
 			// Both are heard, the other one by the unconnected socket.
 			for _, peer := range peers {

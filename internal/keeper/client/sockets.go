@@ -71,8 +71,12 @@ func (s *Socket) Connect(remote netip.AddrPort) error {
 }
 
 // Reconnect connects the tunnel socket to another address of its peer; the kernel's tunnel on it goes on. The error is net.ErrClosed without a
-// tunnel socket, and udp.ErrNoSA while the client has no outbound SA to there; the socket then stays connected to where it was.
+// tunnel socket, and udp.ErrNoSA while the client has no outbound SA to there; the socket then stays connected to where it was. The keeper
+// is only asked if it is to be connected to elsewhere.
 func (s *Socket) Reconnect(remote netip.AddrPort) error {
+	if at, ok := s.slot.Remote(); ok && at == remote {
+		return nil
+	}
 	return s.c.do(protocol.OpReconnect, protocol.Connect{Port: s.port.Port, Remote: remote})
 }
 
