@@ -48,3 +48,13 @@ type ChildInfo struct {
 	// Expires is when the engine removes the child if the client has not done so.
 	Expires time.Time
 }
+
+// Children returns the children of a client, oldest first: also those whose Quick Mode is not through. An unknown client has none.
+func (e *Engine) Children(id ClientID) (ids []ChildID) {
+	if c := e.clients[id]; c != nil {
+		for _, ch := range c.children {
+			ids = append(ids, ch.id)
+		}
+	}
+	return ids
+}

@@ -199,6 +199,14 @@ func (e *Engine) Tunnels() []TunnelInfo {
 	return list
 }
 
+// Tunnel returns the tunnel of a slot; false: there is none.
+func (e *Engine) Tunnel(slot uint16) (TunnelInfo, bool) {
+	if s := e.slots[slot]; s != nil && s.tunnel != nil {
+		return s.tunnel.info(), true
+	}
+	return TunnelInfo{}, false
+}
+
 // handle finds the tunnel that a datagram belongs to. It returns false for what is no message to us and changes nothing.
 func (st *step) handle(d Datagram) bool {
 	m, err := wire.Parse(d.Payload)
