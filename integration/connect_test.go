@@ -106,9 +106,9 @@ func TestTwoBehindOneNAT(t *testing.T) {
 	}
 	f.bothPassTraffic(alice, bob, ofAlice, ofBob)
 
-	towardsServer, err := alice.PingContinuously(inner)
+	towardsServer, err := alice.PingContinuously(inner, 20)
 	f.must(err)
-	towardsAlice, err := f.Server.PingContinuously(ofAlice.IP)
+	towardsAlice, err := f.Server.PingContinuously(ofAlice.IP, 20)
 	f.must(err)
 	f.pings(bob.Namespace, inner)
 	f.must(bob.Disconnect(f.ctx))

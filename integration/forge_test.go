@@ -108,7 +108,7 @@ func TestForgedIDs(t *testing.T) {
 	aliceTunnel, aliceSession := f.kernelSession(ofAlice.TunnelID)
 	bobTunnel, bobSession := f.kernelSession(ofBob.TunnelID)
 	arrivals := f.listen(f.Server.Namespace)
-	stream, err := alice.PingContinuously(inner)
+	stream, err := alice.PingContinuously(inner, 20)
 	f.must(err)
 
 	outer, err := bob.Addresses("eth0")

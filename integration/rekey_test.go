@@ -17,9 +17,9 @@ type streams map[string]*lab.PingStream
 
 func (f *fixture) stream(c *lab.Client, session control.Session) streams {
 	f.t.Helper()
-	up, err := c.PingContinuously(inner)
+	up, err := c.PingContinuously(inner, 20)
 	f.must(err)
-	down, err := f.Server.PingContinuously(session.IP)
+	down, err := f.Server.PingContinuously(session.IP, 20)
 	f.must(err)
 	return streams{"up": up, "down": down}
 }

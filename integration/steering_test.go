@@ -27,7 +27,7 @@ func TestFlushedRuleset(t *testing.T) {
 
 	before := f.stats()
 	for n, script := range []string{"flush ruleset", "flush chain inet l2tpctl deliver", "delete table inet l2tpctl"} {
-		stream, err := alice.PingContinuously(inner)
+		stream, err := alice.PingContinuously(inner, 20)
 		f.must(err)
 		f.must(f.Server.Nft(script))
 		flushed := time.Now()

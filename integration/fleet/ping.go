@@ -102,6 +102,9 @@ func (f *Fleet) Report() (r Report) {
 	return r
 }
 
+// burst is how far behind its rate a Stream may be.
+const burst = 20 * time.Millisecond
+
 // Stream has some clients ping at a rate, each so many times a second, until the function that it returns is called; that waits
 // for the answers to what is under way, no longer than a few seconds.
 func (f *Fleet) Stream(ctx context.Context, clients []*Client, rate int) (stop func() Report) {
@@ -113,8 +116,11 @@ func (f *Fleet) Stream(ctx context.Context, clients []*Client, rate int) (stop f
 		for i := 0; ctx.Err() == nil; i++ {
 			clients[i%len(clients)].Ping()
 			next = next.Add(interval)
-			if pause := time.Until(next); pause > time.Millisecond { // a sleep costs more than a ping
+			switch pause := time.Until(next); {
+			case pause > time.Millisecond: // a sleep costs more than a ping
 				time.Sleep(pause)
+			case pause < -burst:
+				next = time.Now() // what was missed is not made up for: so many at once would be too much for the ICMP socket that answers
 			}
 		}
 	})

@@ -46,10 +46,10 @@ func (n *Namespace) Ping(ctx context.Context, to netip.Addr, count int, options 
 // PingStream is a ping that runs until it is stopped.
 type PingStream struct{ process *Process }
 
-// PingContinuously starts a ping that sends 20 echo requests each second.
-func (n *Namespace) PingContinuously(to netip.Addr) (*PingStream, error) {
+// PingContinuously starts a ping that sends so many echo requests each second.
+func (n *Namespace) PingContinuously(to netip.Addr, rate int) (*PingStream, error) {
 	log := fmt.Sprintf("ping-%s-%s.log", n.Name, to)
-	process, err := n.lab.start(n.Command(context.Background(), "ping", "-n", "-O", "-i", "0.05", to.String()), log)
+	process, err := n.lab.start(n.Command(context.Background(), "ping", "-n", "-O", "-i", fmt.Sprint(1/float64(rate)), to.String()), log)
 	if err != nil {
 		return nil, err
 	}
