@@ -65,29 +65,6 @@ func TestServerStops(t *testing.T) {
 	}
 }
 
-// TestKilledServer kills the daemon with two clients; the next start removes what it left, and clients can connect again.
-func TestKilledServer(t *testing.T) {
-	f := setUp(t, config("", "alice", "bob"))
-	clients := []*lab.Client{f.home("alice"), f.home("bob")}
-	for _, c := range clients {
-		f.connect(c)
-	}
-	f.Server.Process.Kill()
-	left, err := f.Server.Residue(f.ctx, true)
-	f.must(err)
-	if len(left) == 0 {
-		t.Error("a killed daemon left nothing behind: this test tests nothing")
-	}
-	f.must(f.Server.Start(f.ctx))
-	f.must(f.Server.WaitClean(f.ctx, 10*time.Second, false))
-	for _, c := range clients {
-		f.must(c.Restart(f.ctx))
-		f.passesTraffic(c, f.connect(c))
-		f.must(c.Disconnect(f.ctx))
-	}
-	f.empty(15 * time.Second)
-}
-
 // TestOperatorDisconnects ends one client by its session and another by its tunnel.
 func TestOperatorDisconnects(t *testing.T) {
 	f := setUp(t, config("", "alice", "bob"))

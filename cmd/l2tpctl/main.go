@@ -25,11 +25,7 @@ func main() {
 		Err:      os.Stderr,
 		Terminal: cli.IsTerminal(os.Stdout),
 		Version:  built,
-		Serve: func(ctx context.Context, s cli.Service) error {
-			hangups := make(chan os.Signal, 1)
-			signal.Notify(hangups, unix.SIGHUP)
-			return concentrator.Run(ctx, s.Config, built, s.Log, concentrator.Reloading{Load: s.Load, SetLevel: s.SetLevel, Signals: hangups})
-		},
+		Serve:    func(ctx context.Context, s cli.Service) error { return serve(ctx, s, built) },
 		Keep: func(ctx context.Context, k cli.Keeper) error {
 			return keeper.Run(ctx, keeper.Config{Linger: k.Linger, ForServe: k.ForServe, Build: built.Version, Log: k.Log})
 		},

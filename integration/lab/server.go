@@ -66,6 +66,30 @@ func (s *Server) Start(ctx context.Context) error {
 // Stop ends the daemon with SIGTERM. An exit status that is not zero is an error.
 func (s *Server) Stop() error { return s.Process.Signal(syscall.SIGTERM, 30*time.Second) }
 
+// KillKeeper kills the keeper of the daemon, which has no time to end anything.
+func (s *Server) KillKeeper() error {
+	pid, err := s.Keeper()
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(pid, syscall.SIGKILL)
+}
+
+// Keeper returns the process id of the keeper.
+func (s *Server) Keeper() (int, error) {
+	pids, err := processesIn("net", s.path())
+	if err != nil {
+		return 0, err
+	}
+	for _, pid := range pids {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err == nil && bytes.Contains(line, []byte("\x00keeper\x00")) {
+			return pid, nil
+		}
+	}
+	return 0, errors.New("the daemon has no keeper")
+}
+
 // CLI runs l2tpctl against the daemon and returns what it printed.
 func (s *Server) CLI(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, s.binary, append([]string{"--socket", s.Socket()}, args...)...)

@@ -34,7 +34,12 @@ type bench struct {
 	*dice
 	m    *machine
 	c    *Concentrator
+	opt  Options
+	log  *zap.Logger
 	logs *observer.ObservedLogs
+
+	seed    uint64
+	daemons int // so far
 
 	loss, repeat float64
 	delay        time.Duration
@@ -46,7 +51,7 @@ type bench struct {
 
 	since map[string]time.Time // see lasting
 
-	stop   context.CancelFunc
+	stop   context.CancelCauseFunc
 	served chan error
 	ended  bool
 	panics uint64 // that the test provokes
@@ -71,35 +76,44 @@ func newBench(t *testing.T, seed uint64, adjust ...func(*bench, *Options)) *benc
 	core, logs := observer.New(zapcore.InfoLevel)
 	d := newDice(seed)
 	b := &bench{
-		t: t, dice: d, logs: logs, delay: 10 * time.Millisecond, m: newMachine(t, opt.Block, d),
+		t: t, dice: d, logs: logs, log: zap.New(core), seed: seed, delay: 10 * time.Millisecond, m: newMachine(t, opt.Block, d),
 		since: make(map[string]time.Time), places: make(map[netip.AddrPort]*station), outbound: make(map[uint32]*station), served: make(chan error, 1),
 	}
 	for _, f := range adjust {
 		f(b, &opt)
 	}
 	b.m.block = opt.Block
+	b.opt = opt
+	b.start(Estate{})
+	return b
+}
+
+// start makes a daemon that goes on with an estate.
+func (b *bench) start(e Estate) {
 	var key [32]byte
-	binary.BigEndian.PutUint64(key[:], seed)
-	ike, err := ikev1.New(ikev1.Config{PSK: func(netip.Addr, netip.Addr) []byte {
+	binary.BigEndian.PutUint64(key[:], b.seed)
+	key[9] = byte(b.daemons)
+	b.daemons++
+	ike, err := ikev1.New(ikev1.Config{Records: true, PSK: func(netip.Addr, netip.Addr) []byte {
 		if b.onPSK != nil {
 			b.onPSK()
 		}
 		return []byte(testPSK)
 	}}, rand.NewChaCha8(key))
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	key[8] = 1
-	lns, err := l2tp.New(l2tp.Config{}, rand.NewChaCha8(key))
+	lns, err := l2tp.New(l2tp.Config{Records: true}, rand.NewChaCha8(key))
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	b.c, err = New(Parts{
 		IKE: ike, L2TP: lns, IKEIO: ikeNetwork{b}, SAs: machineSAs{b.m}, Egress: b.m, Tunnels: machineTunnels{b.m}, Sockets: b.m, PPP: machinePPP{b.m},
-		AAA: b.m, Steering: b.m, Links: b.m, Log: zap.New(core),
-	}, opt)
+		AAA: b.m, Steering: b.m, Links: b.m, Store: b.m, Log: b.log,
+	}, b.opt)
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	b.m.tell = b.c.HandleAAA
 	b.m.move = b.c.HandleMapping
@@ -109,10 +123,12 @@ func newBench(t *testing.T, seed uint64, adjust ...func(*bench, *Options)) *benc
 	b.m.link = b.c.HandleLinksDeleted
 	b.m.hear = b.c.HandleL2TP
 	b.m.send = b.toStation
-	ctx, cancel := context.WithCancel(t.Context())
+	b.c.Adopt(time.Now(), e)
+	ctx, cancel := context.WithCancelCause(b.t.Context())
 	b.stop = cancel
-	go func() { b.served <- b.c.Serve(ctx) }()
-	return b
+	c := b.c
+	go func() { b.served <- c.Serve(ctx) }()
+	b.c.Compare()
 }
 
 // shutdown stops the daemon, which must not complain.
@@ -122,7 +138,7 @@ func (b *bench) shutdown() {
 		return
 	}
 	b.ended = true
-	b.stop()
+	b.stop(nil)
 	if err := <-b.served; err != nil {
 		b.t.Errorf("the daemon ended with %v; log %v", err, b.words())
 	}
@@ -212,6 +228,9 @@ type ikeNetwork struct{ b *bench }
 func (ikeNetwork) Dropped() uint64 { return 0 }
 
 func (n ikeNetwork) Send(d udp.Datagram) error {
+	if n.b.m.dies() {
+		return errFault
+	}
 	n.b.mu.Lock()
 	s := n.b.places[d.Remote]
 	n.b.mu.Unlock()

@@ -18,6 +18,7 @@ type client struct {
 	id       ikev1.ClientID
 	peer     peer
 	port     slot.Port
+	local    netip.Addr
 	remote   netip.AddrPort // outer, as IKE knows it
 	socket   ClientSocket
 	children map[ikev1.ChildID]*child
@@ -62,6 +63,7 @@ func (c *Concentrator) openClient(now time.Time, sa ikev1.ChildSA) (*client, err
 		id:       sa.Client,
 		peer:     c.peers[sa.Client],
 		port:     port,
+		local:    sa.Local.Addr(),
 		remote:   sa.Remote,
 		socket:   socket,
 		children: make(map[ikev1.ChildID]*child),
@@ -72,6 +74,7 @@ func (c *Concentrator) openClient(now time.Time, sa ikev1.ChildSA) (*client, err
 	c.clients[cl.id] = cl
 	c.ports[port] = cl
 	c.touch(cl)
+	c.ledger.client(cl)
 	return cl, nil
 }
 
@@ -82,6 +85,10 @@ func (c *Concentrator) closeClient(now time.Time, cl *client) {
 		return
 	}
 	delete(c.clients, cl.id)
+	c.ledger.client(cl)
+	for _, s := range cl.sessions {
+		c.ledger.session(s)
+	}
 	c.applyL2TP(now, c.L2TP.Forget(now, uint16(cl.port)))
 	for id, ch := range cl.children {
 		delete(cl.children, id)
@@ -134,6 +141,7 @@ func (cl *client) hold(d l2tp.Datagram) bool {
 // childUp takes over the outer addresses of the client's newest SAs, and handles the L2TP messages that waited for them.
 func (c *Concentrator) childUp(now time.Time, cl *client, e ikev1.ChildEstablished) {
 	cl.remote, cl.ready, cl.lost = e.Remote, true, time.Time{}
+	c.ledger.client(cl)
 	early := cl.early
 	cl.early = nil
 	for _, d := range early {
@@ -163,6 +171,7 @@ func (c *Concentrator) endClient(now time.Time, cl *client, reason string) {
 // doom makes a client go when its last session has, and lets it begin no other.
 func (c *Concentrator) doom(now time.Time, cl *client, reason string) {
 	cl.ending = reason
+	c.ledger.client(cl)
 	c.applyL2TP(now, c.L2TP.Refuse(now, uint16(cl.port)))
 }
 
@@ -229,6 +238,7 @@ func (c *Concentrator) advanceClients(now time.Time) {
 		for _, s := range cl.sessions {
 			if !s.killAt.IsZero() && !now.Before(s.killAt) {
 				s.killAt = time.Time{}
+				c.ledger.session(s)
 				c.bury(s)
 				s.kill()
 			}

@@ -7,6 +7,7 @@ package concentrator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -55,6 +56,7 @@ type Parts struct {
 	AAA      AAA
 	Steering Steering
 	Links    Links
+	Store    Store
 	Log      *zap.Logger
 }
 
@@ -94,6 +96,7 @@ type Concentrator struct {
 	counters   *counters
 	unsteered  bool // the steering table is missing and cannot be put back
 	offloads   *offloads
+	ledger     *ledger
 }
 
 // New returns a Concentrator made of parts. Serve must be called for it to do anything.
@@ -123,10 +126,12 @@ func New(parts Parts, opt Options) (*Concentrator, error) {
 		byNAS:       make(map[string]*session),
 		counters:    newCounters(),
 		offloads:    newOffloads(),
+		ledger:      newLedger(),
 	}, nil
 }
 
-// Serve runs the loop. All state of c belongs to the goroutine that calls Serve: readers, workers
+// Serve runs the loop until ctx ends. Who only cancels it wants everybody to be told goodbye; with a cause, such as [ErrLeave], everything is left as
+// it is for the next daemon. All state of c belongs to the goroutine that calls Serve: readers, workers
 // and the control API hand functions to it through inbox and control.
 func (c *Concentrator) Serve(ctx context.Context) error {
 	defer close(c.stopped)
@@ -142,6 +147,10 @@ func (c *Concentrator) Serve(ctx context.Context) error {
 	alarm := newAlarm()
 	defer alarm.timer.Stop()
 	for c.step(ctx, alarm) {
+	}
+	if !errors.Is(context.Cause(ctx), context.Canceled) {
+		c.leave()
+		return nil
 	}
 	return c.shutdown()
 }
@@ -164,6 +173,7 @@ func (c *Concentrator) step(ctx context.Context, alarm *alarm) bool {
 	case <-ctx.Done():
 		return false
 	}
+	c.writeDown()
 	return true
 }
 

@@ -23,6 +23,7 @@ type counters struct {
 	lostSAs      uint64
 	lostObjects  uint64
 	portsTaken   uint64
+	storeErrors  uint64 // records that could not be written down
 
 	restored, unrestored uint64 // how often the steering table was put back, and could not be
 

@@ -19,6 +19,7 @@ import (
 const (
 	eventStarted         = "daemon_started"
 	eventStopping        = "daemon_stopping"
+	eventAdopted         = "daemon_adopted"   // it goes on where another has left off
 	eventClientConnected = "client_connected" // phase 1 is through
 	eventClientFailed    = "client_failed"    // a negotiation came to nothing
 	eventClientMoved     = "client_moved"

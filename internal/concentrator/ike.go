@@ -23,6 +23,10 @@ func (c *Concentrator) applyIKE(now time.Time, out ikev1.Output) {
 			results = append(results, func() ikev1.Output { return c.IKE.Complete(now, a.ActionID(), result) })
 		}
 	}
+	c.ledger.ike(out.Records)
+	if len(out.Send) > 0 {
+		c.writeDown()
+	}
 	for _, d := range out.Send {
 		c.counters.ikeSent++
 		if err := c.IKEIO.Send(udp.Datagram(d)); err != nil {
@@ -75,6 +79,7 @@ func (c *Concentrator) installInbound(now time.Time, sa ikev1.ChildSA) error {
 		return fmt.Errorf("install inbound SA of slot %d: %w", cl.port, err)
 	}
 	cl.children[sa.Child] = &child{in: st.ID, inPlace: place, encapsulated: sa.Encapsulated, integrity: sa.Integrity}
+	c.ledger.client(cl)
 	return nil
 }
 
@@ -92,6 +97,7 @@ func (c *Concentrator) installOutbound(now time.Time, sa ikev1.ChildSA) error {
 		return fmt.Errorf("install outbound SA of slot %d: %w", cl.port, err)
 	}
 	cl.children[sa.Child].out, cl.children[sa.Child].outPlace = st.ID, place
+	c.ledger.client(cl)
 	return nil
 }
 
@@ -102,6 +108,7 @@ func (c *Concentrator) removeChild(a ikev1.RemoveChild) error {
 	}
 	ch := cl.children[a.Child]
 	delete(cl.children, a.Child)
+	c.ledger.client(cl)
 	c.inspect(cl, ch)
 	cl.ready = cl.answerable()
 	return errors.Join(c.deleteSA(ch.in), c.deleteSA(ch.out))

@@ -74,6 +74,7 @@ func (b *bench) invariants(when string) {
 			b.lasting("login "+nas, s.client.sessions[s.id] != s, complain, "the login of session %s outlives it", s.name())
 		}
 		b.m.machineInvariants(c, complain)
+		b.written(complain)
 	})
 	if b.t.Failed() {
 		b.t.FailNow()

@@ -25,6 +25,10 @@ func (c *Concentrator) applyL2TP(now time.Time, out l2tp.Output) {
 	for _, a := range out.Actions {
 		c.performL2TP(now, a)
 	}
+	c.ledger.l2tp(out.Records)
+	if len(out.Send) > 0 {
+		c.writeDown()
+	}
 	for _, d := range out.Send {
 		c.sendL2TP(d)
 	}
@@ -62,11 +66,13 @@ func (c *Concentrator) performL2TP(now time.Time, action l2tp.Action) {
 		// Now and not in its turn: the tunnel may be closed before that.
 		if cl := c.ports[slot.Port(a.Tunnel)]; cl != nil {
 			cl.tunnel, cl.dialed, cl.idle = true, true, time.Time{}
+			c.ledger.client(cl)
 		}
 		done := complete(a.ID)
 		c.onClient(a.Tunnel, func(err error) {
 			if cl := c.ports[slot.Port(a.Tunnel)]; cl != nil {
 				cl.made = err == nil
+				c.ledger.client(cl)
 			}
 			done(err)
 		}, func(cl *client) func() error {
@@ -75,6 +81,7 @@ func (c *Concentrator) performL2TP(now time.Time, action l2tp.Action) {
 	case l2tp.DeleteTunnel:
 		c.onClient(a.Tunnel, complete(a.ID), func(cl *client) func() error {
 			cl.made = false
+			c.ledger.client(cl)
 			return func() error { return c.deleteTunnel(cl.socket, a.Tunnel) }
 		})
 	case l2tp.CreateSession:
@@ -140,6 +147,7 @@ func (c *Concentrator) onL2TPEvent(now time.Time, event l2tp.Event) {
 		}
 		if cl := c.ports[slot.Port(e.Tunnel)]; cl != nil {
 			cl.tunnel, cl.idle = false, now
+			c.ledger.client(cl)
 			c.touch(cl)
 			if e.Silent && cl.ending == "" {
 				c.doom(now, cl, e.Reason) // a dead peer's SAs would outlive it by hours where DPD is not spoken

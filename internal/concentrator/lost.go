@@ -117,6 +117,7 @@ func (c *Concentrator) loseChildren(now time.Time, gone []expiring, reason strin
 		c.applyIKE(now, c.IKE.Lost(now, k.client, k.id, reason))
 		if c.clients[k.client] == cl && len(cl.children) == 0 {
 			cl.lost = now
+			c.ledger.client(cl)
 			c.touch(cl)
 		}
 	}

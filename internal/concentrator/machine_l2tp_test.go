@@ -61,6 +61,9 @@ func (m *machine) OpenClient(local netip.Addr, port uint16, mark uint32) (Client
 
 // Send implements ClientSocket.
 func (s *kernelSocket) Send(remote netip.AddrPort, payload []byte) error {
+	if s.m.dies() {
+		return errFault
+	}
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	sa := s.m.outbound(s.port)
@@ -98,6 +101,9 @@ func (s *kernelSocket) Connect(remote netip.AddrPort) error {
 
 // Disconnect implements ClientSocket.
 func (s *kernelSocket) Disconnect() error {
+	if s.m.dies() {
+		return errFault
+	}
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	s.disconnect()
@@ -115,6 +121,9 @@ func (s *kernelSocket) disconnect() {
 
 // Close implements ClientSocket.
 func (s *kernelSocket) Close() error {
+	if s.m.dies() {
+		return errFault
+	}
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	if s.closed {
@@ -248,6 +257,9 @@ func (m machineTunnels) OpenSession(tunnel, session, peerTunnel, peerSession uin
 }
 
 func (m machineTunnels) CloseSession(tunnel, session uint16) error {
+	if m.dies() {
+		return errFault
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.sessions[[2]uint32{uint32(tunnel), uint32(session)}]

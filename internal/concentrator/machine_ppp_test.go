@@ -78,6 +78,7 @@ func (p *process) run() {
 	p.m.mu.Lock()
 	p.over = true
 	delete(p.m.processes, p.s.Interface)
+	p.m.exits[p.s.Interface] = p
 	go p.m.link([]string{p.s.Interface})
 	p.exit = pppd.Exit{Code: code, Reason: fmt.Sprintf("pppd exit %d", code)}
 	p.m.mu.Unlock()
@@ -92,24 +93,43 @@ func (p *process) serve() int {
 		return code
 	}
 	if p.login.rejected != "" {
-		p.m.tell(aaa.Rejected{NASID: p.s.Name, User: p.login.user, Method: aaa.MethodMSCHAPv2, Reason: p.login.rejected})
+		p.tell(aaa.Rejected{NASID: p.s.Name, User: p.login.user, Method: aaa.MethodMSCHAPv2, Reason: p.login.rejected})
 		return p.wait(50*time.Millisecond, pppd.ExitPeerAuthFailed)
 	}
 	address := netip.AddrFrom4([4]byte{10, 0, byte(p.s.TunnelID), byte(p.s.SessionID)})
-	p.m.tell(aaa.Authenticated{NASID: p.s.Name, User: p.login.user, Method: aaa.MethodMSCHAPv2, Address: address})
+	p.tell(aaa.Authenticated{NASID: p.s.Name, User: p.login.user, Method: aaa.MethodMSCHAPv2, Address: address})
 	if code := p.wait(100*time.Millisecond, -2); code != -2 {
 		return code
 	}
-	p.m.tell(aaa.Started{NASID: p.s.Name, User: p.login.user, Address: address})
+	p.tell(aaa.Started{NASID: p.s.Name, User: p.login.user, Address: address})
 	life := p.login.life
 	if life == 0 {
 		life = 1000 * time.Hour
 	}
 	code := p.wait(life, pppd.ExitOK)
 	if code >= 0 { // a signal leaves no time for that
-		p.m.tell(aaa.Stopped{NASID: p.s.Name, User: p.login.user, Address: address, Counters: aaa.Counters{RxBytes: 900, TxBytes: 1900}})
+		p.tell(aaa.Stopped{NASID: p.s.Name, User: p.login.user, Address: address, Counters: aaa.Counters{RxBytes: 900, TxBytes: 1900}})
 	}
 	return code
+}
+
+// tell has the RADIUS server hear of something; without one it is repeated until there is one again.
+func (p *process) tell(e aaa.Event) {
+	for p.m.crashed.Load() {
+		time.Sleep(time.Second)
+	}
+	p.m.mu.Lock()
+	info := aaa.SessionInfo{Session: p.m.logins[p.s.Name]}
+	switch e := e.(type) {
+	case aaa.Authenticated:
+		info.User, info.Method, info.Address = e.User, e.Method, e.Address
+		p.m.keep(info)
+	case aaa.Started:
+		info.User, info.Method, info.Address, info.Up = e.User, aaa.MethodMSCHAPv2, e.Address, true
+		p.m.keep(info)
+	}
+	p.m.mu.Unlock()
+	p.m.tell(e)
 }
 
 // wait is over after d with the code then, or earlier with another.
@@ -148,11 +168,17 @@ func (p *process) Done() <-chan struct{} { return p.done }
 // Wait implements PPPProcess.
 func (p *process) Wait() pppd.Exit {
 	<-p.done
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	delete(p.m.exits, p.s.Interface)
 	return p.exit
 }
 
 // Terminate implements PPPProcess.
 func (p *process) Terminate() error {
+	if p.m.dies() {
+		return errFault
+	}
 	select {
 	case p.term <- struct{}{}:
 	default:
@@ -162,6 +188,9 @@ func (p *process) Terminate() error {
 
 // Kill implements PPPProcess.
 func (p *process) Kill() error {
+	if p.m.dies() {
+		return errFault
+	}
 	p.m.mu.Lock()
 	p.killed = true
 	p.m.mu.Unlock()

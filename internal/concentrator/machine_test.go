@@ -66,6 +66,11 @@ type machine struct {
 	asked      []string   // of network devices
 
 	findsPacket bool // SAs in packet mode are found by the policies of sockets
+
+	kept    map[string][]byte   // the daemon's records
+	exits   map[string]*process // that nobody was told of
+	crashed atomic.Bool         // the daemon is dead: what it still asks for does not happen
+	doom    atomic.Int64        // after so many operations it is; 0: never
 }
 
 func newMachine(t testing.TB, block slot.Block, d *dice) *machine {
@@ -74,6 +79,7 @@ func newMachine(t testing.TB, block slot.Block, d *dice) *machine {
 		login: func(string) login { return login{user: "alice"} },
 		sas:   make(map[xfrm.ID]*xfrm.State), dying: make(map[xfrm.ID]bool), sockets: make(map[uint16]*kernelSocket), tunnels: make(map[uint32]*kernelTunnel),
 		sessions: make(map[[2]uint32]*kernelSession), processes: make(map[string]*process), logins: make(map[string]aaa.Session),
+		kept: make(map[string][]byte), exits: make(map[string]*process),
 	}
 }
 
@@ -110,6 +116,9 @@ func (d *dice) pick(n int) int {
 func (m *machine) refuse(f func(operation string) bool) { m.refusal.Store(&f) }
 
 func (m *machine) fault(operation string) bool {
+	if m.dies() {
+		return true
+	}
 	f := m.refusal.Load()
 	return f != nil && *f != nil && (*f)(operation)
 }

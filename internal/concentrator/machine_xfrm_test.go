@@ -79,6 +79,9 @@ func peerOf(st *xfrm.State) netip.Addr {
 }
 
 func (m machineSAs) Delete(id xfrm.ID) error {
+	if m.dies() {
+		return errFault
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.sas[id] == nil {
@@ -91,6 +94,9 @@ func (m machineSAs) Delete(id xfrm.ID) error {
 }
 
 func (m machineSAs) UpdateEncap(id xfrm.ID, encap xfrm.Encap) error {
+	if m.dies() {
+		return errFault
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.sas[id] == nil {

@@ -50,6 +50,7 @@ const moveInterval = time.Second
 // clientMoved notes the new port of a client.
 func (c *Concentrator) clientMoved(now time.Time, cl *client, remote netip.AddrPort) {
 	cl.remote = remote
+	c.ledger.client(cl)
 	if next := cl.moved.Add(moveInterval); now.Before(next) {
 		cl.moveAt = next
 		c.touch(cl)

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 	"github.com/l2tpctl/l2tpctl/internal/udp"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
 	"github.com/l2tpctl/l2tpctl/pkg/pppd"
@@ -77,6 +78,7 @@ type PPPProcess interface {
 // AAA authenticates users and gives them addresses.
 type AAA interface {
 	Open(aaa.Session) error
+	Adopt(aaa.SessionInfo) error
 	Close(nasID string)
 	// Configure replaces users, methods and, unless it is nil, the pool.
 	Configure(aaa.Config) error
@@ -88,6 +90,14 @@ type Steering interface {
 	Read() (packets map[string]uint64, err error)
 	Intact() (bool, error) // whether it is as it was installed
 }
+
+// Store keeps records for the daemon that follows, in the order of everything else that is asked of the keeper.
+type Store interface {
+	Store([]Change) error
+}
+
+// A Change is a record that is new; without a value, one that is to be forgotten.
+type Change = protocol.Change
 
 // Links knows the network interfaces.
 type Links interface {

@@ -46,6 +46,7 @@ func (c *Concentrator) startPPP(e l2tp.SessionUp) {
 			}
 			c.byNAS[s.nas] = s
 			s.state = sessionAuthenticating
+			c.ledger.session(s)
 			link := c.link(s)
 			return func() (err error) {
 				process, err = c.PPP.Start(link)
@@ -65,18 +66,25 @@ func (c *Concentrator) startPPP(e l2tp.SessionUp) {
 				c.pppEnded(now, s, pppd.Exit{Reason: "PPP could not be started"})
 				return
 			}
-			s.process = process
-			go func() {
-				<-process.Done()
-				c.post(func() {
-					s.process = nil
-					c.pppEnded(time.Now(), s, process.Wait())
-				})
-			}()
+			c.attend(s, process)
 			if s.reason != "" {
 				c.endSession(now, s, s.reason)
 			}
 		})
+}
+
+// attend waits for the end of a session's PPP endpoint.
+func (c *Concentrator) attend(s *session, process PPPProcess) {
+	s.process = process
+	c.ledger.session(s)
+	go func() {
+		<-process.Done()
+		c.post(func() {
+			s.process = nil
+			c.ledger.session(s)
+			c.pppEnded(time.Now(), s, process.Wait())
+		})
+	}()
 }
 
 // link describes the PPP endpoint of a session.
@@ -96,15 +104,19 @@ func (c *Concentrator) link(s *session) pppd.Session {
 		EchoInterval: opt.EchoInterval,
 		EchoFailure:  opt.EchoFailure,
 		Peer:         s.client.remote.Addr(),
-		Log: func(line string) {
-			c.Log.Debug("pppd", zap.String("interface", s.iface), zap.String("message", line))
-		},
+		Log:          c.pppdLog(s.iface),
 	}
+}
+
+// pppdLog writes what the pppd of an interface says.
+func (c *Concentrator) pppdLog(iface string) func(line string) {
+	return func(line string) { c.Log.Debug("pppd", zap.String("interface", iface), zap.String("message", line)) }
 }
 
 // pppEnded tells the peer that the call is over, unless that is known already.
 func (c *Concentrator) pppEnded(now time.Time, s *session, exit pppd.Exit) {
 	s.killAt = time.Time{}
+	c.ledger.session(s)
 	c.closeAAA(s)
 	if s.dropped {
 		return
@@ -113,16 +125,17 @@ func (c *Concentrator) pppEnded(now time.Time, s *session, exit pppd.Exit) {
 		c.reject(s, "", causeNoMethod, zap.Stringer("accepted", c.opt.PPP.Auth))
 	}
 	s.failed = s.failed || s.up.IsZero()
+	c.ledger.session(s)
 	if exit.Code == pppd.ExitHangup {
 		c.bury(s) // the end of its interface is what pppd takes for that
 	}
-	s.blame(exit.Reason)
+	c.blame(s, exit.Reason)
 	c.closeSession(now, s)
 }
 
 // endSession asks the PPP endpoint to say goodbye; the rest follows when it has ended.
 func (c *Concentrator) endSession(now time.Time, s *session, reason string) {
-	s.blame(reason)
+	c.blame(s, reason)
 	if s.process == nil {
 		if s.state == sessionConnecting {
 			c.pppEnded(now, s, pppd.Exit{Reason: reason})
@@ -130,6 +143,7 @@ func (c *Concentrator) endSession(now time.Time, s *session, reason string) {
 		return // it is being started, and startPPP sees the reason
 	}
 	s.state = sessionClosing
+	c.ledger.session(s)
 	s.killAt = now.Add(c.opt.TerminateWait)
 	c.touch(s.client)
 	if err := s.process.Terminate(); err != nil {

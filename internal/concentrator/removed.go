@@ -119,9 +119,10 @@ func (c *Concentrator) checkTunnel(cl *client) {
 			}
 			const reason = "its tunnel was removed from the kernel"
 			cl.made = false
+			c.ledger.client(cl)
 			c.removed(cl.event(eventTunnelLost), "the tunnel was removed from the kernel; the client is told and can dial again")
 			for _, s := range cl.sessions {
-				s.blame(reason)
+				c.blame(s, reason)
 			}
 			now := time.Now()
 			c.applyL2TP(now, c.L2TP.CloseTunnel(now, uint16(cl.port), l2tp.Result{Code: l2tp.StopGeneral, Message: reason}))
@@ -150,7 +151,7 @@ func (c *Concentrator) checkSession(s *session) {
 			}
 			const reason = "it was removed from the kernel"
 			c.removed(s.event(eventSessionLost), "the session was removed from the kernel; the client is told")
-			s.blame(reason)
+			c.blame(s, reason)
 			c.closeSession(time.Now(), s)
 		})
 }
@@ -159,10 +160,11 @@ func (c *Concentrator) closeSession(now time.Time, s *session) {
 	c.applyL2TP(now, c.L2TP.CloseSession(now, uint16(s.client.port), s.id, l2tp.Result{Code: l2tp.CDNAdministrative, Message: s.reason}))
 }
 
-// blame is the reason of a session's end, unless there is one already.
-func (s *session) blame(reason string) {
+// blame gives a session's end its reason, unless there is one already.
+func (c *Concentrator) blame(s *session, reason string) {
 	if s.reason == "" {
 		s.reason = reason
+		c.ledger.session(s)
 	}
 }
 
@@ -230,6 +232,7 @@ func (c *Concentrator) onLinkDeleted(now time.Time, name string) {
 	for _, s := range c.ports[port].sessions {
 		if s.iface == name && s.state == sessionEstablished && s.process != nil && !s.unlinked {
 			s.unlinked = true
+			c.ledger.session(s)
 			s.killAt = now.Add(linkWait)
 			c.touch(s.client)
 		}
@@ -239,7 +242,7 @@ func (c *Concentrator) onLinkDeleted(now time.Time, name string) {
 // bury tells of a session that ends because its interface is gone, if it is.
 func (c *Concentrator) bury(s *session) {
 	if s.unlinked && s.reason == "" {
-		s.blame("its interface was removed")
+		c.blame(s, "its interface was removed")
 		c.removed(s.event(eventInterfaceLost), "the interface "+s.iface+" was removed; the session ends", zap.String("interface", s.iface))
 	}
 }

@@ -84,6 +84,7 @@ func (c *Concentrator) reroute(now time.Time, w way) {
 	}
 	ch := cl.children[w.child]
 	ch.inPlace.device, ch.outPlace.device = w.device, w.device
+	c.ledger.client(cl)
 	if ch.inPlace.offload.Mode == xfrm.OffloadNone && ch.outPlace.offload.Mode == xfrm.OffloadNone {
 		return // in software every way is as good; a rekey will ask the other device
 	}

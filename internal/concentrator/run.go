@@ -5,25 +5,34 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/l2tpctl/l2tpctl/internal/config"
+	"github.com/l2tpctl/l2tpctl/internal/confine"
 	"github.com/l2tpctl/l2tpctl/internal/control"
-	"github.com/l2tpctl/l2tpctl/internal/doctor"
+	keeper "github.com/l2tpctl/l2tpctl/internal/keeper/client"
 	"github.com/l2tpctl/l2tpctl/internal/revocation"
-	"github.com/l2tpctl/l2tpctl/internal/steering"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
 )
 
-// Run serves cfg on this machine until ctx ends: it takes possession of the machine, answers the control socket, and leaves
-// nothing behind. reloading says how it comes to another configuration meanwhile.
+// farewellWait is how long the keeper may take to give everything back.
+const farewellWait = 15 * time.Second
+
+// Run serves cfg on this machine, without privileges and after Prepare, until ctx ends. Then it says goodbye to the clients and ends the keeper, if that
+// was started for a daemon; else, or if the cause is [ErrLeave] or a failure, the sessions are left to the next daemon. reloading says
+// how it comes to another configuration meanwhile.
 func Run(ctx context.Context, cfg *config.Config, version control.Version, log *zap.Logger, reloading Reloading) (err error) {
 	s, err := newSettings(cfg, log)
 	if err != nil {
 		return fmt.Errorf("configuration %s: %w", cfg.Path, err)
+	}
+	if err := confine.Hide(); err != nil {
+		return err
 	}
 	ike, err := ikev1.New(s.ike, rand.Reader)
 	if err != nil {
@@ -33,17 +42,8 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	if err != nil {
 		return err
 	}
-	if err := prepareKernel(ctx, s.steering, log); err != nil {
-		return err
-	}
-	listener, err := control.Listen(ctx, cfg.Control.Socket, cfg.Control.Group)
-	if err != nil {
-		return err
-	}
-	defer listener.Close()
-
 	in := &sink{}
-	sys, err := openSystem(ctx, s, in, log)
+	sys, err := openSystem(ctx, cfg, s, in, version, log)
 	if err != nil {
 		return err
 	}
@@ -52,14 +52,15 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 		IKE:      ike,
 		L2TP:     lns,
 		IKEIO:    sys.ike,
-		SAs:      kernelSAs{sys.sas, sys.list},
-		Egress:   sys.router,
-		Tunnels:  sys.tunnels,
-		Sockets:  clientSockets{sys.poller, sys.tunnels},
-		PPP:      pppLauncher{sys.launcher, sys.tunnels},
+		SAs:      sys.keeper.SAs(),
+		Egress:   route{sys.router, sys.keeper.Egress()},
+		Tunnels:  sys.keeper.Tunnels(),
+		Sockets:  clientSockets{sys.keeper.Sockets(sys.poller)},
+		PPP:      endpoints{sys.keeper.PPP()},
 		AAA:      users{sys.aaa},
-		Steering: sys.steering,
+		Steering: sys.keeper.Steering(),
 		Links:    sys.links,
+		Store:    sys.keeper,
 		Log:      log,
 	}, s.options)
 	if err != nil {
@@ -68,13 +69,46 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	*in = sink{
 		ike: c.HandleIKE, l2tp: c.HandleL2TP, aaa: c.HandleAAA,
 		mapping: c.HandleMapping, expire: c.HandleExpire, deleted: c.HandleDeleted, overrun: c.HandleOverrun,
-		restore: c.HandleRestoration,
 	}
-
+	c.Adopt(time.Now(), sys.estate(c))
+	if err := restrict(cfg, log); err != nil {
+		return err
+	}
 	if s.revocation != nil {
 		s.revocation.Load(ctx)
 	}
-	group, running := errgroup.WithContext(ctx)
+	return serve(ctx, cfg, s, version, log, reloading, sys, c, in)
+}
+
+// restrict takes from the daemon what it needs no more, as far as the kernel can.
+func restrict(cfg *config.Config, log *zap.Logger) error {
+	folders := []string{filepath.Dir(cfg.Path)} // not files: an editor puts another in the place of one
+	for _, file := range cfg.Files {
+		folders = append(folders, filepath.Dir(file))
+	}
+	err := confine.Filter(confine.Rules{Read: folders})
+	if missing, ok := errors.AsType[*confine.Unsupported](err); ok {
+		log.Warn(missing.Error())
+		return nil
+	}
+	return err
+}
+
+// serve runs the loop and all that brings it something to do.
+func serve(ctx context.Context, cfg *config.Config, s settings, version control.Version, log *zap.Logger, reloading Reloading, sys *system, c *Concentrator, in *sink) error {
+	serving, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	context.AfterFunc(ctx, func() {
+		switch cause := context.Cause(ctx); {
+		case errors.Is(cause, ErrLeave), !sys.keeper.Welcome().ForServe:
+			end(ErrLeave)
+		default:
+			end(nil)
+		}
+	})
+	sys.keeper.Handle(keeper.Handlers{Restoration: c.HandleRestoration, Stopping: func() { end(nil) }})
+
+	group, running := errgroup.WithContext(serving)
 	fetchers := &succession{ctx: running, group: group}
 	keep := func(f *revocation.Fetcher) {
 		if f == nil {
@@ -87,35 +121,34 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	reloads := newReloader(c, cfg, s, reloading, keep)
 	group.Go(func() error { return reloads.serve(running) })
 	group.Go(func() error {
-		defer sys.steering.Close() // end the readers
-		defer sys.monitor.Close()
-		defer sys.routes.Close()
-		defer sys.l2tp.Close()
-		defer sys.links.close()
-		defer sys.ike.Close()
+		defer sys.endReaders()
 		return c.Serve(running)
+	})
+	group.Go(func() error {
+		select {
+		case <-sys.keeper.Done():
+			return sys.keeper.Err()
+		case <-running.Done():
+			return nil
+		}
 	})
 	group.Go(func() error { return sys.watchSAs(in) })
 	group.Go(func() error { return sys.watchL2TP(c) })
 	group.Go(func() error { return sys.watchLinks(c) })
-	group.Go(func() error { return sys.steering.Run(in.restore) })
 	group.Go(func() error { return sys.watchRoutes(c.HandleRoutes) })
 	group.Go(func() error { return sys.ike.Run(in.ike) })
-	group.Go(func() error { return control.Serve(running, listener, c.API(), version, log) })
-	log.Info("serving", zap.String("version", version.Version), zap.String("configuration", cfg.Path), zap.Stringers("listen", sys.ike.LocalAddrs()), zap.String("control", cfg.Control.Socket))
-	return group.Wait()
-}
-
-// prepareKernel loads the modules that are needed and refuses a machine that lacks something, by name.
-func prepareKernel(ctx context.Context, table steering.Config, log *zap.Logger) error {
-	if err := doctor.Load(ctx); err != nil {
-		log.Debug("not every module was loaded; some may be built in", zap.Error(err))
+	group.Go(func() error { return control.Serve(running, sys.control, c.API(), version, log) })
+	group.Go(func() error { c.Compare(); return nil })
+	sys.aaa.Start()
+	log.Info("serving", zap.String("version", version.Version), zap.String("configuration", cfg.Path), zap.Stringers("listen", sys.ike.LocalAddrs()),
+		zap.String("control", cfg.Control.Socket), zap.Int("keeper", sys.keeper.Welcome().PID))
+	if err := group.Wait(); err != nil {
+		return err
 	}
-	findings := doctor.Check(ctx, doctor.Options{Steering: table, DaemonRunning: true})
-	for _, f := range findings {
-		if f.Status == doctor.Warn {
-			log.Warn("doctor: "+f.Name+": "+f.Detail, zap.String("fix", f.Fix))
-		}
+	if errors.Is(context.Cause(serving), ErrLeave) {
+		return nil
 	}
-	return doctor.Required(findings)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellWait)
+	defer cancel()
+	return sys.keeper.Shutdown(ctx)
 }

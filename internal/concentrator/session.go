@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -59,22 +60,32 @@ const (
 // createSession makes the kernel session at ICRQ, so that no PPP frame that follows ICCN is lost.
 func (c *Concentrator) createSession(now time.Time, a l2tp.CreateSession, done func(error)) {
 	s := &session{id: a.Session, nas: aaa.NewNASID(), state: sessionConnecting, created: now}
-	// The engine may end the session before the kernel has made it, so it is entered now.
-	if cl := c.ports[slot.Port(a.Tunnel)]; cl != nil {
+	// The engine may end the session before the kernel has made it, so it is entered now. It is there if it was taken over.
+	if cl := c.ports[slot.Port(a.Tunnel)]; cl != nil && cl.sessions[s.id] != nil {
+		s = cl.sessions[s.id]
+	} else if cl != nil {
 		cl.links++
 		s.client, s.n = cl, cl.links
 		s.iface = fmt.Sprintf("%s%d-%d", c.opt.PPP.InterfacePrefix, cl.port, s.n)
 		cl.sessions[s.id] = s
+		c.ledger.client(cl)
+		c.ledger.session(s)
 	}
 	c.onClient(a.Tunnel,
 		func(err error) {
 			s.open, s.absent = err == nil, err != nil
+			if s.client != nil {
+				c.ledger.session(s)
+			}
 			done(err)
 			c.finishSession(s)
 		},
 		func(cl *client) func() error {
 			if cl.ending != "" {
 				return func() error { return errEnding }
+			}
+			if s.open {
+				return func() error { return nil }
 			}
 			return func() error { return c.Tunnels.OpenSession(a.Tunnel, a.Session, a.PeerTunnel, a.PeerSession) }
 		})
@@ -92,6 +103,7 @@ func (c *Concentrator) deleteSession(a l2tp.DeleteSession, done func(error)) {
 			done(err)
 			if s != nil {
 				s.absent = true
+				c.ledger.session(s)
 				c.finishSession(s)
 			}
 		},
@@ -108,6 +120,7 @@ func (c *Concentrator) dropSession(s *session, last *l2tpnl.Stats) func() error 
 		return func() error { return nil }
 	}
 	s.dropped = true
+	c.ledger.session(s)
 	process, open, tunnel := s.process, s.open, uint16(s.client.port)
 	s.open = false
 	return func() error {
@@ -119,7 +132,9 @@ func (c *Concentrator) dropSession(s *session, last *l2tpnl.Stats) func() error 
 			err = process.Kill()
 		}
 		if open {
-			err = errors.Join(err, c.Tunnels.CloseSession(tunnel, s.id))
+			if closing := c.Tunnels.CloseSession(tunnel, s.id); !errors.Is(closing, os.ErrNotExist) {
+				err = errors.Join(err, closing)
+			}
 		}
 		return err
 	}
@@ -132,8 +147,9 @@ func (c *Concentrator) sessionDown(e l2tp.SessionDown) {
 		return
 	}
 	s := cl.sessions[e.Session]
-	s.blame(e.Reason)
+	c.blame(s, e.Reason)
 	s.state, s.down = sessionClosing, &e
+	c.ledger.session(s)
 	c.finishSession(s)
 }
 
@@ -144,6 +160,7 @@ func (c *Concentrator) finishSession(s *session) {
 		return
 	}
 	delete(cl.sessions, s.id)
+	c.ledger.session(s)
 	if s.process == nil {
 		c.closeAAA(s)
 	}

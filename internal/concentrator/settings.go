@@ -9,13 +9,13 @@ import (
 
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
 	"github.com/l2tpctl/l2tpctl/internal/config"
+	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 	"github.com/l2tpctl/l2tpctl/internal/pool"
 	"github.com/l2tpctl/l2tpctl/internal/revocation"
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/internal/steering"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
-	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
 	"github.com/l2tpctl/l2tpctl/pkg/pppd"
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
@@ -76,6 +76,7 @@ func newSettings(cfg *config.Config, log *zap.Logger) (settings, error) {
 		marker: fmt.Sprintf("l2tpctl-%s-", cfg.InterfacePrefix),
 	}
 	s.ike = ikeSettings(&cfg.IKE)
+	s.ike.Records, s.l2tp.Records = true, true
 	var err error
 	if s.ike.Trust, s.revocation, err = newTrust(&cfg.IKE, log); err != nil {
 		return s, err
@@ -113,7 +114,7 @@ var pppMethods = map[config.AuthMethod]pppd.Auth{
 	config.PAP:      pppd.AuthPAP,
 }
 
-// ownsTunnel reports whether a kernel tunnel is one of ours: its id and its local port are the same slot.
-func (s settings) ownsTunnel(t l2tpnl.Tunnel) bool {
-	return t.ID <= 0xffff && s.options.Block.Contains(slot.Port(t.ID)) && t.Local.Port() == uint16(t.ID)
+// setup is what the keeper has to know.
+func (s settings) setup() protocol.Setup {
+	return protocol.Setup{Listen: s.listen, Steering: s.steering, Marker: s.marker}
 }

@@ -13,6 +13,9 @@ import (
 
 var errStopped = errors.New("the concentrator has stopped")
 
+// ErrLeave is the cause of a context whose end leaves sessions as they are, for the next daemon.
+var ErrLeave = errors.New("the sessions are left to the next daemon")
+
 // settleWait bounds the wait for kernel operations at the end.
 const settleWait = 5 * time.Second
 
@@ -38,6 +41,12 @@ func (c *Concentrator) shutdown() error {
 		return fmt.Errorf("%d clients were not removed within %v; the next start will sweep", n, settleWait)
 	}
 	return nil
+}
+
+// leave writes down what there is.
+func (c *Concentrator) leave() {
+	c.writeDown()
+	c.Log.Info("leaving the sessions to the next daemon", zap.Int("clients", len(c.clients)))
 }
 
 // drain goes on with the loop until finished says so, but no longer than limit.

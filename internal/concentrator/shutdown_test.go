@@ -80,7 +80,7 @@ func TestShutdownWhileOthersCome(t *testing.T) {
 			b.m.latency = 3 * time.Second
 			late := b.station(2)
 			time.AfterFunc(step*200*time.Millisecond, late.dial)
-			b.stop()
+			b.stop(nil)
 			time.Sleep(10 * time.Millisecond)
 		})
 	}

@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/internal/config"
+	"github.com/l2tpctl/l2tpctl/internal/control"
 	"github.com/l2tpctl/l2tpctl/internal/egress"
-	"github.com/l2tpctl/l2tpctl/internal/steering"
+	keeper "github.com/l2tpctl/l2tpctl/internal/keeper/client"
 	"github.com/l2tpctl/l2tpctl/internal/udp"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
@@ -20,24 +22,19 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
-// strayWait is how long a pppd of a dead predecessor may take to end.
-const strayWait = 3 * time.Second
-
-// system is the real machine: what a Concentrator needs of it, and how to give it back.
+// system is the real machine: what a Concentrator needs of it, and how to give it back. What takes privileges is the keeper's.
 type system struct {
-	ike      *udp.IKE
-	poller   *udp.Poller
-	sas      *xfrm.Conn
-	list     *xfrm.Conn // for dumps, during which a connection does nothing else
-	monitor  *xfrm.Monitor
-	router   *egress.Router
-	routes   *egress.Watcher
-	l2tp     *l2tpnl.Monitor
-	links    *links
-	tunnels  *kernelTunnels
-	aaa      *aaa.Server
-	launcher *pppd.Launcher
-	steering guardedTable
+	keeper    *keeper.Conn
+	inventory keeper.Inventory // what the keeper had at the start
+	control   net.Listener
+	ike       *udp.IKE
+	poller    *udp.Poller
+	monitor   *xfrm.Monitor
+	router    *egress.Router
+	routes    *egress.Watcher
+	l2tp      *l2tpnl.Monitor
+	links     *links
+	aaa       *aaa.Server
 
 	undo []func() error
 }
@@ -51,36 +48,38 @@ type sink struct {
 	expire  func(xfrm.Expire)
 	deleted func(xfrm.Deleted)
 	overrun func()
-	restore func(steering.Restoration)
 }
 
-// openSystem takes possession of the machine. The lock comes first: who has it is the only daemon here, and may remove what
-// a dead predecessor has left. On an error nothing remains.
-func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *system, err error) {
+// openSystem connects to the keeper, which Prepare has set up, and takes what it has. On an error nothing remains.
+func openSystem(ctx context.Context, cfg *config.Config, s settings, in *sink, version control.Version, log *zap.Logger) (_ *system, err error) {
 	sys := &system{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, sys.close())
 		}
 	}()
-	lock, err := lockNamespace(lockDir)
+	path, err := keeper.Path()
 	if err != nil {
 		return nil, err
 	}
-	sys.onClose(lock.Close)
-	if sys.ike, err = udp.ListenIKE(udp.IKEConfig{Addrs: s.listen}); err != nil {
-		return nil, fmt.Errorf("open the IKE ports: %w", err)
+	if sys.keeper, err = keeper.Dial(ctx, path, version.Version); err != nil {
+		return nil, err
+	}
+	sys.onClose(sys.keeper.Close)
+	if sys.inventory, err = sys.keeper.Setup(ctx, s.setup()); err != nil {
+		return nil, fmt.Errorf("set the keeper up: %w", err)
+	}
+	sys.onClose(func() error { sys.inventory.Close(); return nil }) // what nobody has taken
+	if err := sys.takeControl(cfg.Control.Socket); err != nil {
+		return nil, err
+	}
+	files := sys.inventory.IKE
+	sys.inventory.IKE = nil
+	if sys.ike, err = udp.NewIKE(files); err != nil {
+		return nil, fmt.Errorf("take over the IKE ports: %w", err)
 	}
 	sys.onClose(sys.ike.Close)
-	if sys.sas, err = xfrm.Dial(); err != nil {
-		return nil, fmt.Errorf("open XFRM: %w", err)
-	}
-	sys.onClose(sys.sas.Close)
-	if sys.list, err = xfrm.Dial(); err != nil {
-		return nil, fmt.Errorf("open XFRM: %w", err)
-	}
-	sys.onClose(sys.list.Close)
-	if sys.monitor, err = xfrm.NewMonitor(); err != nil {
+	if sys.monitor, err = sys.keeper.Monitor(); err != nil {
 		return nil, fmt.Errorf("listen to XFRM: %w", err)
 	}
 	sys.onClose(sys.monitor.Close)
@@ -100,19 +99,6 @@ func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *
 		return nil, err
 	}
 	sys.onClose(sys.links.close)
-	conn, err := l2tpnl.Dial()
-	if err != nil {
-		return nil, fmt.Errorf("open the kernel's L2TP: %w", err)
-	}
-	sys.tunnels = newKernelTunnels(conn)
-	sys.onClose(conn.Close)
-	if err = sweep(ctx, s, sys, log); err != nil {
-		return nil, err
-	}
-	if sys.steering.Guard, err = steering.NewGuard(s.steering); err != nil {
-		return nil, fmt.Errorf("install the steering table: %w", err)
-	}
-	sys.onClose(func() error { return errors.Join(sys.steering.Close(), steering.Remove(s.steering)) })
 	if sys.poller, err = udp.NewPoller(func(slot uint16, remote netip.AddrPort, payload []byte) {
 		in.l2tp(l2tp.Datagram{Tunnel: slot, Remote: remote, Payload: payload})
 	}); err != nil {
@@ -120,24 +106,76 @@ func openSystem(ctx context.Context, s settings, in *sink, log *zap.Logger) (_ *
 	}
 	sys.onClose(sys.poller.Close)
 	users := s.users
+	radius := sys.keeper.Welcome().Radius
+	users.Conn, users.Secret = radius.Conn, radius.Secret
 	users.Notify = func(e aaa.Event) { in.aaa(e) }
+	users.Keep = func(i aaa.SessionInfo) { keepLogin(sys.keeper, i, log) }
 	if sys.aaa, err = aaa.New(users); err != nil {
 		return nil, fmt.Errorf("start authentication: %w", err)
 	}
-	sys.aaa.Start()
 	sys.onClose(func() error { sys.aaa.Stop(); return nil })
-	if sys.launcher, err = pppd.NewLauncher(pppd.LauncherConfig{
-		Marker: s.marker,
-		Radius: pppd.Radius{Server: sys.aaa.Addr(), Secret: sys.aaa.Secret()},
-	}); err != nil {
-		return nil, fmt.Errorf("prepare pppd: %w", err)
-	}
-	sys.onClose(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), settleWait)
-		defer cancel()
-		return sys.launcher.Close(ctx)
-	})
 	return sys, nil
+}
+
+// takeControl takes the control socket that Prepare has left with the keeper.
+func (sys *system) takeControl(path string) (err error) {
+	file := sys.inventory.Held[heldControl+path]
+	if file == nil {
+		return fmt.Errorf("the keeper does not hold the control socket %s", path)
+	}
+	delete(sys.inventory.Held, heldControl+path)
+	if sys.control, err = control.ListenOn(file); err != nil {
+		return err
+	}
+	sys.onClose(sys.control.Close)
+	return nil
+}
+
+// keepLogin writes down what the RADIUS server knows of a session.
+func keepLogin(store Store, i aaa.SessionInfo, log *zap.Logger) {
+	record, err := encodeRecord(i)
+	if err == nil {
+		err = store.Store([]Change{{Key: loginKey(i.NASID), Value: record}})
+	}
+	if err != nil {
+		log.Error("a login cannot be written down; a restart will end its session", zap.Error(err))
+	}
+}
+
+// estate hands over what the daemon before has left.
+func (sys *system) estate(c *Concentrator) Estate {
+	e := Estate{Records: sys.inventory.Records, Sockets: make(map[uint16]ClientSocket), Processes: make(map[string]PPPProcess)}
+	sockets := sys.keeper.Sockets(sys.poller)
+	for _, cl := range sys.inventory.Clients {
+		socket, err := sockets.Adopt(cl)
+		if err != nil {
+			c.Log.Warn("the sockets of a slot cannot be taken over", zap.Uint16("slot", cl.Port), zap.Error(err))
+			continue
+		}
+		e.Sockets[cl.Port] = socket
+	}
+	sys.inventory.Clients = nil
+	for _, s := range sys.inventory.Sessions {
+		e.Sessions = append(e.Sessions, [2]uint16{s.Tunnel, s.Session})
+	}
+	for _, p := range sys.inventory.Processes {
+		process, err := sys.keeper.PPP().Adopt(p, c.pppdLog(p.Interface))
+		if err != nil {
+			c.Log.Warn("a pppd cannot be taken over", zap.String("interface", p.Interface), zap.Error(err))
+			continue
+		}
+		e.Processes[p.Interface] = process
+	}
+	return e
+}
+
+// endReaders closes what is read from, so that its readers end.
+func (sys *system) endReaders() {
+	sys.monitor.Close()
+	sys.routes.Close()
+	sys.l2tp.Close()
+	sys.links.close()
+	sys.ike.Close()
 }
 
 // watchSAs hands over what the kernel tells of SAs, until the monitor is closed.
@@ -224,53 +262,38 @@ func (sys *system) onClose(f func() error) { sys.undo = append(sys.undo, f) }
 func (sys *system) close() error {
 	var errs []error
 	for i := len(sys.undo) - 1; i >= 0; i-- {
-		errs = append(errs, sys.undo[i]())
+		if err := sys.undo[i](); !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrClosed) { // the readers' are closed already
+			errs = append(errs, err)
+		}
 	}
 	sys.undo = nil
 	return errors.Join(errs...)
 }
 
-// sweep removes what a predecessor that died has left in the kernel: pppd, tunnels and SAs with our mark.
-func sweep(ctx context.Context, s settings, sys *system, log *zap.Logger) error {
-	wait, cancel := context.WithTimeout(ctx, strayWait)
-	defer cancel()
-	strays, err := pppd.EndStrays(wait, s.marker)
-	if err != nil {
-		return fmt.Errorf("end pppd of a predecessor: %w", err)
-	}
-	tunnels, err := sys.tunnels.Tunnels()
-	if err != nil {
-		return fmt.Errorf("look for tunnels of a predecessor: %w", err)
-	}
-	swept := 0
-	for _, t := range tunnels {
-		if !s.ownsTunnel(t) {
-			continue
-		}
-		// The kernel may be deleting it already, on its own.
-		if err := sys.tunnels.DeleteTunnel(t.ID); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove tunnel %d of a predecessor: %w", t.ID, err)
-		}
-		swept++
-	}
-	sas, err := sys.sas.DeleteMatching(func(st xfrm.State) bool { return s.options.Block.Owns(st.ReqID) })
-	if err != nil {
-		return fmt.Errorf("remove SAs of a predecessor: %w", err)
-	}
-	if strays+swept+sas > 0 {
-		log.Info("swept what a predecessor left", zap.Int("pppd", strays), zap.Int("tunnels", swept), zap.Int("sas", sas))
-	}
-	return nil
+// clientSockets narrows what the keeper's client gives to Sockets.
+type clientSockets struct{ keeper.Sockets }
+
+// OpenClient implements Sockets.
+func (s clientSockets) OpenClient(local netip.Addr, port uint16, mark uint32) (ClientSocket, error) {
+	return s.Sockets.OpenClient(local, port, mark)
 }
 
-// kernelSAs lists SAs over a connection of its own.
-type kernelSAs struct {
-	*xfrm.Conn
-	list *xfrm.Conn
+// endpoints narrows it to PPP.
+type endpoints struct{ keeper.PPP }
+
+// Start implements PPP.
+func (p endpoints) Start(s pppd.Session) (PPPProcess, error) { return p.PPP.Start(s) }
+
+// route is the way out: what everybody may ask, and what takes the keeper's privileges.
+type route struct {
+	*egress.Router
+	keeper keeper.Egress
 }
 
-// List implements SAs.
-func (k kernelSAs) List() ([]xfrm.State, error) { return k.list.List() }
+// Encrypts implements Egress.
+func (r route) Encrypts(local, remote netip.Addr, reqid uint32) error {
+	return r.keeper.Encrypts(local, remote, reqid)
+}
 
 // users narrows *aaa.Server to AAA.
 type users struct{ *aaa.Server }
@@ -278,12 +301,4 @@ type users struct{ *aaa.Server }
 func (u users) Addresses() (free, used int) {
 	st := u.Stats()
 	return st.PoolSize - st.PoolUsed, st.PoolUsed
-}
-
-// guardedTable is the installed table.
-type guardedTable struct{ *steering.Guard }
-
-func (t guardedTable) Read() (map[string]uint64, error) {
-	counters, err := t.Guard.Read()
-	return counters.Packets(), err
 }

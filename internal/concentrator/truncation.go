@@ -27,6 +27,7 @@ func (c *Concentrator) inspect(cl *client, ch *child) {
 		return
 	}
 	cl.judged = true
+	c.ledger.client(cl)
 	ev := cl.event(eventClientFailed)
 	ev.Severity, ev.Cause = control.SeverityWarning, string(ikev1.CauseSHA256Truncation)
 	ev.Text, ev.Hint = ikev1.CauseSHA256Truncation.Explain(ikev1.Facts{Client: cl.remote.Addr(), Kind: cl.peer.kind, Identity: cl.peer.identity})

@@ -15,6 +15,7 @@ func (c *Concentrator) closeAAA(s *session) {
 	if c.byNAS[s.nas] == s {
 		delete(c.byNAS, s.nas)
 		c.AAA.Close(s.nas)
+		c.ledger.remove(loginKey(s.nas))
 	}
 }
 
@@ -29,6 +30,8 @@ func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
 		if s := c.byNAS[e.NASID]; s != nil {
 			s.user, s.method, s.address = e.User, string(e.Method), e.Address
 			s.client.proved = true
+			c.ledger.client(s.client)
+			c.ledger.session(s)
 			c.counters.authenticated++
 		}
 	case aaa.Superseded:
@@ -41,6 +44,7 @@ func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
 		}
 	case aaa.Started:
 		if s := c.byNAS[e.NASID]; s != nil {
+			c.ledger.session(s)
 			again := !s.up.IsZero() // IPCP was negotiated anew
 			s.address = e.Address
 			if again {
@@ -62,6 +66,7 @@ func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
 func (c *Concentrator) reject(s *session, name string, why cause, more ...zap.Field) {
 	c.counters.rejected++
 	s.failed, s.reason = true, "authentication failed: "+why.text
+	c.ledger.session(s)
 	ev := s.event(eventAuthRejected)
 	ev.Severity = control.SeverityWarning
 	ev.User = cmp.Or(ev.User, name)

@@ -173,6 +173,7 @@ func (b *bench) step(stations []*station) string {
 				b.m.link([]string{p.s.Interface})
 			}
 		}},
+		{2, "the daemon is killed", func() { b.kill(b.pick(30), b.within(20*time.Second)) }},
 		{1, "a long pause", func() { time.Sleep(b.within(10 * time.Minute)) }},
 	}
 	var names []int

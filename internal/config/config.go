@@ -35,7 +35,8 @@ users:
 
 // Config is a validated configuration.
 type Config struct {
-	Path   string // the file it was read from
+	Path   string   // the file it was read from
+	Files  []string // those that it names, which were read, too
 	IKE    IKE
 	L2TP   L2TP
 	PPP    PPP
@@ -243,6 +244,6 @@ func Parse(path string, data []byte) (*Config, error) {
 		d.errs.sort()
 		return nil, d.errs
 	}
-	c.Path, c.Warnings = path, d.warnings
+	c.Path, c.Files, c.Warnings = path, d.files, d.warnings
 	return c, nil
 }

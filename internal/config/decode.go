@@ -17,6 +17,7 @@ type decoder struct {
 	file, dir string
 	errs      Errors
 	warnings  []string
+	files     []string                // that were read
 	fixed     map[netip.Addr]ast.Node // where users' fixed addresses stand
 	now       time.Time               // for the expiry of certificates
 }

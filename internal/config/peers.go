@@ -191,6 +191,7 @@ func (d *decoder) readFile(path string, n ast.Node, most int) (name string, data
 		d.fail(n, path, unreadable(name, err), "the path of a file that can be read")
 		return "", nil, 0, false
 	}
+	d.files = append(d.files, name)
 	if info != nil {
 		perm = info.Mode().Perm()
 	}

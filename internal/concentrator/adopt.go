@@ -1,0 +1,371 @@
+package concentrator
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+	"go.uber.org/zap"
+
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/pppd"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+// An Estate is what a daemon that has ended has left with the keeper.
+type Estate struct {
+	Records   map[string][]byte
+	Sockets   map[uint16]ClientSocket // by slot
+	Sessions  [][2]uint16             // whose sockets are held, by tunnel and session
+	Processes map[string]PPPProcess   // by interface; also those that have ended since
+}
+
+// unadopted is the reason of ends that nobody saw.
+const unadopted = "it ended while the daemon was away"
+
+// An adoption takes an estate over. What of it belongs together goes on; the rest is removed.
+type adoption struct {
+	c   *Concentrator
+	now time.Time
+	Estate
+	clients  map[slot.Port]clientRecord
+	sessions map[slot.Port][]sessionRecord
+	logins   map[string]aaa.SessionInfo // by NAS-Identifier
+	running  map[*session]bool          // had a PPP endpoint
+	outputs  []l2tp.Output
+	adopted  int // sessions
+	lost     int // sessions that were up
+}
+
+// Adopt goes on where a predecessor has left off. It must be called before Serve, with a now of the same clock. What the kernel has
+// removed meanwhile is noticed by Compare.
+func (c *Concentrator) Adopt(now time.Time, e Estate) {
+	if len(e.Records)+len(e.Sockets)+len(e.Processes) == 0 {
+		return
+	}
+	started := time.Now()
+	a := &adoption{c: c, now: now, Estate: e, clients: make(map[slot.Port]clientRecord), sessions: make(map[slot.Port][]sessionRecord), logins: make(map[string]aaa.SessionInfo),
+		running: make(map[*session]bool)}
+	a.read()
+	a.restoreIKE()
+	for _, port := range slices.Sorted(maps.Keys(a.clients)) {
+		a.client(a.clients[port])
+	}
+	a.orphans()
+	for _, out := range a.outputs {
+		c.applyL2TP(now, out)
+	}
+	a.settle()
+	c.writeDown()
+	ev := control.Event{Kind: eventAdopted}
+	ev.Text = fmt.Sprintf("%d clients with %d sessions go on", len(c.clients), a.adopted)
+	if a.lost > 0 {
+		ev.Severity = control.SeverityWarning
+		ev.Text += fmt.Sprintf(", %d sessions have ended", a.lost)
+	}
+	ev.Text += fmt.Sprintf(" after %v", time.Since(started).Round(time.Millisecond))
+	c.record("took over from the daemon before", ev, zap.Int("clients", len(c.clients)), zap.Int("sessions", a.adopted), zap.Int("lost", a.lost),
+		zap.Duration("took", time.Since(started)))
+}
+
+// Compare looks for what was removed from the kernel while no daemon looked. It returns when that is done.
+func (c *Concentrator) Compare() {
+	c.HandleOverrun()
+	c.HandleL2TPOverrun()
+	c.HandleLinksOverrun(c.Links.Names)
+}
+
+// read sorts the loop's own records, and forgets those that cannot be read.
+func (a *adoption) read() {
+	for key, value := range a.Records {
+		var err error
+		switch kind, _, _ := strings.Cut(key, "/"); kind + "/" {
+		case keyClient:
+			var r clientRecord
+			if r, err = decodeRecord[clientRecord](value); err == nil {
+				a.clients[r.Port] = r
+			}
+		case keySession:
+			var r sessionRecord
+			if r, err = decodeRecord[sessionRecord](value); err == nil {
+				a.sessions[r.Port] = append(a.sessions[r.Port], r)
+			}
+		case keyLogin:
+			var r aaa.SessionInfo
+			if err = cbor.Unmarshal(value, &r); err == nil {
+				a.logins[r.NASID] = r
+			}
+		}
+		if err != nil {
+			a.c.Log.Warn("a record of the daemon before cannot be read", zap.String("record", key), zap.Error(err))
+			a.forget(key)
+		}
+	}
+}
+
+func (a *adoption) forget(key string) {
+	if _, there := a.Records[key]; there {
+		delete(a.Records, key)
+		a.c.ledger.remove(key)
+	}
+}
+
+// restoreIKE brings back the clients that IKE knew.
+func (a *adoption) restoreIKE() {
+	for key, value := range a.Records {
+		var id ikev1.ClientID
+		if n, _ := fmt.Sscanf(key, keyIKE+"%d", &id); n != 1 {
+			continue
+		}
+		out, err := a.c.IKE.Restore(a.now, ikev1.Record{Client: id, State: value})
+		if err != nil {
+			a.c.Log.Warn("a client of the daemon before cannot go on", zap.Uint64("client", uint64(id)), zap.Error(err))
+			a.forget(key)
+			continue
+		}
+		a.c.applyIKE(a.now, out)
+	}
+	for _, info := range a.c.IKE.Clients() {
+		a.c.peers[info.ID] = peer{info.Identity, info.VendorKind}
+	}
+}
+
+// client takes over a client whose keys, slot and sockets are all there.
+func (a *adoption) client(r clientRecord) {
+	c := a.c
+	socket := a.Sockets[uint16(r.Port)]
+	_, known := c.peers[r.ID]
+	if !known || socket == nil || c.clients[r.ID] != nil {
+		return // orphans ends what there is
+	}
+	if err := c.slots.Take(r.Port); err != nil {
+		c.Log.Warn("the slot of a client cannot be taken over", zap.Error(err))
+		return
+	}
+	delete(a.Sockets, uint16(r.Port))
+	cl := &client{
+		id: r.ID, peer: peer{r.Identity, r.Kind}, port: r.Port, local: r.Local, remote: r.Remote, socket: socket,
+		children: make(map[ikev1.ChildID]*child), sessions: make(map[uint16]*session), links: r.Links, opened: r.Opened, idle: r.Idle, lost: r.Lost,
+		made: r.Made, dialed: r.Dialed, judged: r.Judged, proved: r.Proved, ending: r.Ending,
+	}
+	for _, id := range c.IKE.Children(r.ID) {
+		if ch, there := r.Children[id]; there {
+			cl.children[id] = ch.child()
+		}
+	}
+	cl.ready = cl.answerable()
+	c.clients[cl.id], c.ports[cl.port] = cl, cl
+	a.tunnel(cl)
+	for _, s := range a.sessions[cl.port] {
+		a.session(cl, s)
+	}
+	c.ledger.client(cl)
+	c.touch(cl)
+}
+
+// tunnel takes over what L2TP knew of a client.
+func (a *adoption) tunnel(cl *client) {
+	key := l2tpKey(uint16(cl.port))
+	if state, there := a.Records[key]; there {
+		out, err := a.c.L2TP.Restore(a.now, l2tp.Record{Tunnel: uint16(cl.port), State: state})
+		if err != nil {
+			a.c.Log.Warn("a tunnel of the daemon before cannot go on", zap.Uint16("tunnel", uint16(cl.port)), zap.Error(err))
+			a.forget(key)
+		}
+		a.outputs = append(a.outputs, out)
+	}
+	a.judge(cl)
+}
+
+// judge says of a client whether it has a tunnel, as the engine does.
+func (a *adoption) judge(cl *client) {
+	t, _ := a.c.L2TP.Tunnel(uint16(cl.port))
+	cl.made = t.State == "connecting" || t.State == "established"
+	cl.tunnel = cl.made || t.State == "creating"
+	if cl.tunnel {
+		cl.dialed, cl.idle = true, time.Time{}
+	} else if cl.idle.IsZero() {
+		cl.idle = a.now
+	}
+}
+
+// session takes over a session with its PPP endpoint.
+func (a *adoption) session(cl *client, r sessionRecord) {
+	s := &session{
+		client: cl, id: r.ID, n: r.N, nas: r.NAS, iface: fmt.Sprintf("%s%d-%d", a.c.opt.PPP.InterfacePrefix, cl.port, r.N), state: r.State,
+		user: r.User, method: r.Method, address: r.Address, local: r.Local, mtu: r.MTU, created: r.Created, up: r.Up, reason: r.Reason,
+		failed: r.Failed, killAt: r.KillAt, unlinked: r.Unlinked, dropped: r.Absent, absent: r.Absent, down: r.Down,
+	}
+	s.open = slices.Contains(a.Estate.Sessions, [2]uint16{uint16(cl.port), s.id})
+	a.running[s] = r.Running
+	cl.sessions[s.id] = s
+	a.c.ledger.session(s)
+	a.adopted++
+	process := a.Processes[s.iface]
+	if process == nil {
+		return
+	}
+	delete(a.Processes, s.iface)
+	if err := a.login(s); err != nil {
+		a.c.Log.Warn("a session cannot go on", zap.String("session", s.name()), zap.Error(err))
+		s.reason = cmp.Or(s.reason, "its login could not be taken over")
+	}
+	a.c.attend(s, process)
+}
+
+// login gives a session's login back to the RADIUS server.
+func (a *adoption) login(s *session) error {
+	info, there := a.logins[s.nas]
+	if !there {
+		info = aaa.SessionInfo{Session: aaa.Session{NASID: s.nas, PeerAddr: s.client.remote.Addr()}}
+	}
+	if err := a.c.AAA.Adopt(info); err != nil {
+		return err
+	}
+	delete(a.logins, s.nas)
+	a.c.byNAS[s.nas] = s
+	if info.User != "" { // what the loop was told last may have been lost
+		s.user, s.method, s.address = info.User, string(info.Method), info.Address
+		s.client.proved = true
+	}
+	if info.Up && s.up.IsZero() {
+		s.up, s.state, s.failed = a.now, sessionEstablished, false
+	}
+	return nil
+}
+
+// settle goes on with sessions that were on their way from one state to another.
+func (a *adoption) settle() {
+	for _, cl := range a.c.clients {
+		a.judge(cl) // a tunnel that is over may have been asked for once more, so that it can be deleted
+		known := make(map[uint16]l2tp.SessionInfo)
+		if t, ok := a.c.L2TP.Tunnel(uint16(cl.port)); ok {
+			for _, info := range t.Sessions {
+				known[info.Session] = info
+			}
+		}
+		for _, s := range cl.sessions {
+			info, there := known[s.id]
+			switch {
+			case !there: // the engine has let go of it
+				a.drop(s)
+				if s.down == nil {
+					a.c.sessionDown(l2tp.SessionDown{Tunnel: uint16(cl.port), Session: s.id, Reason: unadopted})
+				}
+			case s.process != nil && s.reason != "":
+				a.c.endSession(a.now, s, s.reason)
+			case s.process != nil || info.State != "established" || s.down != nil:
+			case !a.running[s] && s.reason == "":
+				a.c.startPPP(l2tp.SessionUp{Tunnel: uint16(cl.port), Session: s.id})
+			default: // it has ended, and nobody knows how
+				a.c.pppEnded(a.now, s, pppd.Exit{Reason: unadopted})
+			}
+		}
+		if !cl.tunnel { // it may be there all the same, when its end or its beginning was cut short
+			a.c.enqueue(&cl.ops, func() func() error {
+				return func() error { return a.c.deleteTunnel(cl.socket, uint16(cl.port)) }
+			}, nil)
+		}
+		a.c.retire(a.now, cl)
+	}
+}
+
+// drop ends the kernel's part of a session that the engine does not know any more.
+func (a *adoption) drop(s *session) {
+	last := s.stats
+	a.c.enqueue(&s.client.ops, func() func() error { return a.c.dropSession(s, &last) }, func(error) {
+		s.stats, s.absent = last, true
+		a.c.ledger.session(s)
+		a.c.finishSession(s)
+	})
+}
+
+// orphans removes what has no client: from the processes down to the SAs, so that nothing loses what it stands on.
+func (a *adoption) orphans() {
+	c := a.c
+	complain := func(what string, err error) {
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			c.counters.kernelErrors++
+			c.Log.Warn("what the daemon before left cannot be removed: "+what, zap.Error(err))
+		}
+	}
+	for name, process := range a.Processes {
+		complain("pppd of "+name, process.Kill())
+	}
+	wanted := make(map[[2]uint16]bool)
+	for _, cl := range c.clients {
+		for _, s := range cl.sessions {
+			wanted[[2]uint16{uint16(cl.port), s.id}] = true
+		}
+	}
+	for _, id := range a.Estate.Sessions {
+		if !wanted[id] {
+			complain("a session", c.Tunnels.CloseSession(id[0], id[1]))
+		}
+	}
+	for port, socket := range a.Sockets {
+		complain("a tunnel", c.Tunnels.DeleteTunnel(uint32(port)))
+		complain("the sockets of a slot", socket.Close())
+		if c.slots.Take(slot.Port(port)) == nil {
+			c.slots.Free(a.now, slot.Port(port)) // it rests first
+		}
+	}
+	a.unknownSAs(complain)
+	for port := range a.clients {
+		if c.ports[port] == nil {
+			a.forget(clientKey(port))
+		}
+	}
+	for port, sessions := range a.sessions {
+		for _, s := range sessions {
+			if c.ports[port] == nil {
+				a.forget(fmt.Sprintf("%s%d-%d", keySession, port, s.N))
+				if !s.Up.IsZero() {
+					a.lost++
+				}
+			}
+		}
+	}
+	for key := range maps.Clone(a.Records) {
+		var port slot.Port
+		if n, _ := fmt.Sscanf(key, keyL2TP+"%d", &port); n == 1 && c.ports[port] == nil {
+			a.forget(key)
+		}
+	}
+	for nas := range a.logins {
+		a.forget(loginKey(nas))
+	}
+	for id := range c.peers {
+		if c.clients[id] == nil && len(c.IKE.Children(id)) > 0 { // its ESP leads nowhere
+			c.applyIKE(a.now, c.IKE.CloseClient(a.now, id, unadopted))
+		}
+	}
+}
+
+// unknownSAs removes the SAs with our mark that no child has.
+func (a *adoption) unknownSAs(complain func(string, error)) {
+	c := a.c
+	known := make(map[xfrm.ID]bool)
+	for _, cl := range c.clients {
+		for _, ch := range cl.children {
+			known[ch.in], known[ch.out] = true, true
+		}
+	}
+	states, err := c.SAs.List()
+	complain("SAs", err)
+	for _, st := range states {
+		if c.opt.Block.Owns(st.ReqID) && !known[st.ID] {
+			complain("an SA", c.SAs.Delete(st.ID))
+		}
+	}
+}

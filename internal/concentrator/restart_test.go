@@ -1,0 +1,119 @@
+package concentrator
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// kill kills the daemon after so many more operations, at the latest in a moment, and starts another in its place some time later.
+func (b *bench) kill(operations int, pause time.Duration) {
+	b.t.Helper()
+	if operations == 0 {
+		b.m.crashed.Store(true)
+	}
+	b.m.doom.Store(int64(operations))
+	time.Sleep(b.within(2 * time.Second))
+	b.m.crashed.Store(true)
+	b.stop(ErrLeave)
+	if err := <-b.served; err != nil {
+		b.t.Errorf("the daemon ended with %v; log %v", err, b.words())
+	}
+	b.panics += b.c.counters.panics
+	time.Sleep(b.m.latency + pause)
+	synctest.Wait()
+	b.start(b.m.estate())
+}
+
+// TestRestart: clients notice nothing of a daemon that was killed.
+func TestRestart(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			play(t, seed, func(t *testing.T, b *bench) {
+				s1, s2 := b.connected(1), b.connected(2)
+				before := b.m.counts()
+				ids := b.sessionNames()
+				for range 3 {
+					b.kill(b.pick(3), b.within(20*time.Second))
+					b.want("after a restart", before)
+					if after := b.sessionNames(); !slices.Equal(ids, after) {
+						t.Fatalf("sessions %v have become %v; log %v", ids, after, b.words())
+					}
+					b.invariants("after a restart")
+				}
+				s1.rekey()
+				time.Sleep(10 * time.Second)
+				s2.hangup()
+				b.until("one session is gone", func() bool { return len(b.sessionNames()) == 1 })
+				time.Sleep(30 * time.Minute) // DPD, Hello
+				if n := len(b.sessionNames()); n != 1 || !s1.up(1) {
+					t.Errorf("%d sessions half an hour later; log %v", n, b.words())
+				}
+				b.invariants("half an hour later")
+			})
+		})
+	}
+}
+
+// sessionNames are those of the sessions that are up, with their users.
+func (b *bench) sessionNames() (names []string) {
+	b.t.Helper()
+	rows, err := b.c.API().Sessions(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, row := range rows {
+		if row.State == string(sessionEstablished) {
+			names = append(names, row.ID+" "+row.User+" "+row.IP.String())
+		}
+	}
+	return names
+}
+
+// diagnosed shows a record to people.
+func diagnosed(b []byte) string {
+	text, err := cbor.Diagnose(b)
+	if err != nil {
+		return fmt.Sprintf("%q", b)
+	}
+	return text
+}
+
+// written complains of state that was not written down as it is.
+func (b *bench) written(complain func(string, ...any)) {
+	c := b.c
+	want := make(map[string]string)
+	for _, cl := range c.clients {
+		r, err := encodeRecord(cl.record())
+		if err != nil {
+			b.t.Error(err)
+		}
+		want[clientKey(cl.port)] = string(r)
+		for _, s := range cl.sessions {
+			if r, err = encodeRecord(s.record()); err != nil {
+				b.t.Error(err)
+			}
+			want[sessionKey(s)] = string(r)
+		}
+	}
+	b.m.mu.Lock()
+	kept := maps.Clone(b.m.kept)
+	b.m.mu.Unlock()
+	for key, value := range kept {
+		if strings.HasPrefix(key, keyClient) || strings.HasPrefix(key, keySession) {
+			if want[key] != string(value) {
+				complain("record %s is %s, it should be %s", key, diagnosed(value), diagnosed([]byte(want[key])))
+			}
+			delete(want, key)
+		}
+	}
+	if len(want) > 0 {
+		complain("there is no record of %v", slices.Sorted(maps.Keys(want)))
+	}
+}
