@@ -171,7 +171,7 @@ func (e *end) absorb(out ikev1.Output) {
 		e.act(a)
 	}
 	if fate == beforeRecords {
-		e.die(out.Events...)
+		e.die(true, out.Events...)
 		return
 	}
 	if wrong := e.records.take(e.engine, out); wrong != "" {
@@ -197,7 +197,7 @@ func (e *end) absorb(out ikev1.Output) {
 		}
 	}
 	if fate != lives {
-		e.die()
+		e.die(false)
 	}
 }
 

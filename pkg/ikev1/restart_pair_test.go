@@ -22,6 +22,7 @@ type afterlife struct {
 	downtime func() time.Duration // until there is another engine
 	restored func(*end)           // sees the other engine when all is restored
 	inbox    []func()             // what has come in
+	ghost    *ikev1.Engine        // the engine that died, if all that it knew was recorded
 	wanted   int                  // connections that there were
 	down     bool
 	resuming bool
@@ -36,15 +37,18 @@ func (e *end) fate() death {
 	return e.dies(e)
 }
 
-// die ends the program, with events that nobody has seen.
-func (e *end) die(unseen ...ikev1.Event) {
+// die ends the program, before its latest output was recorded or after, with events that nobody has seen.
+func (e *end) die(unrecorded bool, unseen ...ikev1.Event) {
 	e.wanted = len(ikev1.Connections(e.engine))
 	for _, ev := range unseen {
 		if failed, ok := ev.(ikev1.Phase1Failed); ok && failed.Connection != 0 {
 			e.wanted++
 		}
 	}
-	e.engine, e.down = nil, true
+	e.ghost, e.engine, e.down = e.engine, nil, true
+	if unrecorded {
+		e.ghost = nil
+	}
 	restarts := e.restarts
 	e.after(e.downtime(), func() {
 		if e.down && e.restarts == restarts {
@@ -64,17 +68,30 @@ func (e *end) up() *end {
 // resume begins the program again, with another engine.
 func (e *end) resume() {
 	e.t.Helper()
+	if !e.down {
+		e.ghost = e.engine // it ends between two calls
+	}
 	e.down, e.resuming = false, true
 	e.restarts++
 	e.engine = e.newEngine()
 	written := e.records
 	e.records = archive{}
+	var outs []ikev1.Output
 	for _, r := range written.list() {
 		out, err := e.engine.Restore(e.now, r)
 		if err != nil {
 			e.t.Fatalf("%s: %v: %+v", e.name, err, ikev1.Written(r.State))
 		}
 		e.records[r.Client] = r.State
+		outs = append(outs, out)
+	}
+	if e.ghost != nil {
+		if wrong := ikev1.Differences(e.ghost, e.engine); len(wrong) > 0 {
+			e.t.Errorf("%s: %v", e.name, wrong)
+		}
+		e.ghost = nil
+	}
+	for _, out := range outs {
 		e.absorb(out)
 	}
 	if e.restored != nil {

@@ -198,3 +198,19 @@ func TestRestartKeepsNATOpen(t *testing.T) {
 	}
 	want(t, keepalives, 1, "keepalives")
 }
+
+// TestRestartOfEachKind: whoever the client is, it goes on after a restart.
+func TestRestartOfEachKind(t *testing.T) {
+	eachKind(t, func(t *testing.T, k *ikev1test.Kind) {
+		w := newWorld(t, withProfile(ikev1.Legacy))
+		m, q, _ := w.dial(k, natted(k, 2))
+		w.restart()
+		next := k.QuickMode(m, 2)
+		w.ok(next.TakeMessage2(w.ask(m.Peer, next.Message1(), "another child")))
+		w.restart()
+		w.say(m.Peer, next.Message3())
+		w.ok(w.agree(next, true))
+		w.hangUp(m, q, next)
+		w.empty("the client hung up")
+	})
+}

@@ -25,7 +25,7 @@ func (w *world) restart(adjust ...func(*ikev1.Config)) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	before := snapshot(w.engine)
+	before, old := snapshot(w.engine), w.engine
 	w.engine, w.held, w.seen = engine, nil, map[ikev1.ActionID]bool{}
 	written := w.records
 	w.records = archive{}
@@ -39,6 +39,9 @@ func (w *world) restart(adjust ...func(*ikev1.Config)) {
 		outs = append(outs, out)
 	}
 	want(w.t, snapshot(engine), before, "the list of clients")
+	if wrong := ikev1.Differences(old, engine); len(wrong) > 0 {
+		w.t.Error(wrong)
+	}
 	for _, out := range outs {
 		w.absorb(out)
 	}
@@ -113,6 +116,7 @@ func TestRestartOfResponder(t *testing.T) {
 	w.restart()
 	question := m.Informational(m.DPD(wire.NotifyRUThere, 7))
 	w.ask(p, question, "R-U-THERE")
+	w.ask(p, m.Informational(m.DPD(wire.NotifyRUThere, 7)), "R-U-THERE again")
 	w.restart()
 	want(t, w.silent(p, m.Informational(m.DPD(wire.NotifyRUThere, 6)), "an old question"), ikev1.DropSequence, "the sequence number is known")
 	next := m.QuickMode(2)
