@@ -3,8 +3,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -16,6 +18,9 @@ import (
 // version is set by the linker for releases.
 var version string
 
+// init keeps the main goroutine on the first thread, which the keeper needs.
+func init() { runtime.LockOSThread() }
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
@@ -25,10 +30,23 @@ func main() {
 		Err:      os.Stderr,
 		Terminal: cli.IsTerminal(os.Stdout),
 		Version:  built,
-		Serve:    func(ctx context.Context, s cli.Service) error { return serve(ctx, s, built) },
-		Keep: func(ctx context.Context, k cli.Keeper) error {
-			return keeper.Run(ctx, keeper.Config{Linger: k.Linger, ForServe: k.ForServe, Build: built.Version, Log: k.Log})
+		Serve: func(ctx context.Context, s cli.Service) error {
+			runtime.UnlockOSThread()
+			return serve(ctx, s, built)
 		},
+		Keep: func(ctx context.Context, k cli.Keeper) error {
+			path, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("find the path of this program: %w", err)
+			}
+			hangups := make(chan os.Signal, 1)
+			signal.Notify(hangups, unix.SIGHUP)
+			return keeper.Run(ctx, keeper.Config{
+				Linger: k.Linger, ForServe: k.ForServe, Build: built.Version, Log: k.Log, State: k.State,
+				Upgrades: hangups, Program: keeper.Program{Path: path, Args: k.Args, Resume: k.Resume, Trial: k.Trial},
+			})
+		},
+		TryState: keeper.Try,
 		Linger:   keeper.DefaultLinger,
 		Describe: concentrator.Describe,
 		Doctor:   examine,

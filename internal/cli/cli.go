@@ -44,8 +44,9 @@ type Env struct {
 	Terminal bool // Out is a terminal
 	Version  control.Version
 	Serve    ServeFunc
-	Keep     KeepFunc      // nil: there is no such command
-	Linger   time.Duration // default of Keeper.Linger
+	Keep     KeepFunc           // nil: there is no such command
+	TryState func(fd int) error // whether Keep could go on with the state in a descriptor
+	Linger   time.Duration      // default of Keeper.Linger
 	Describe DescribeFunc
 	Doctor   DoctorFunc // nil: there is no such command
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,18 @@ type Keeper struct {
 	// ForServe: a daemon has started it, and ends it with itself.
 	ForServe bool
 	Log      *zap.Logger
+	// Args are the command line to which Resume or Trial and a number is added for the program that is to go on for this one.
+	Args          []string
+	Resume, Trial string
+	// State is the number that was added to Resume; 0 if this is a new keeper.
+	State int
 }
+
+// The flags that only a keeper uses, which wants to become this program.
+const (
+	stateFlag = "state"
+	trialFlag = "try-state"
+)
 
 func newKeeper(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
@@ -33,7 +45,20 @@ func newKeeper(g *globals) *cobra.Command {
 	cmd.Flags().BoolVar(&k.ForServe, "for-serve", false, "end when the daemon ends that has started it")
 	cmd.Flags().StringVar(&log.Level, "log-level", "info", "debug, info, warn or error")
 	cmd.Flags().StringVar(&log.Format, "log-format", "json", "json or console")
+	trial := 0
+	cmd.Flags().IntVar(&k.State, stateFlag, 0, "go on for the keeper whose state is in this descriptor")
+	cmd.Flags().IntVar(&trial, trialFlag, 0, "only read the state in this descriptor")
+	for _, name := range []string{stateFlag, trialFlag} {
+		_ = cmd.Flags().MarkHidden(name) // fails for flags that there are not
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if trial != 0 {
+			return g.env.TryState(trial)
+		}
+		k.Args = []string{
+			os.Args[0], "keeper", "--linger=" + k.Linger.String(), fmt.Sprintf("--for-serve=%t", k.ForServe), "--log-level=" + log.Level, "--log-format=" + log.Format,
+		}
+		k.Resume, k.Trial = "--"+stateFlag+"=", "--"+trialFlag+"="
 		if k.Linger < 0 {
 			return usagef("--linger %v: a time cannot be negative", k.Linger)
 		}

@@ -30,6 +30,14 @@ type connection struct {
 	cancel context.CancelFunc
 	long   sync.WaitGroup // requests that are done beside the others
 	gone   chan struct{}  // closed when everything of it has ended
+	pauses chan *pausing  // wishes
+}
+
+// newConnection is of a daemon that has said hello.
+func newConnection(k *Keeper, t *protocol.Transport, pid int, build string) *connection {
+	c := &connection{k: k, t: t, out: newOutbox(t), pid: pid, build: build, gone: make(chan struct{}), pauses: make(chan *pausing, 1)}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
 }
 
 // request is what a handler is told of.
@@ -125,8 +133,7 @@ func (k *Keeper) admit(t *protocol.Transport, hello protocol.Hello, pid int) (*c
 		refusal.BusyWith = k.daemon.pid
 		return nil, protocol.Welcome{}, &protocol.Error{Text: fmt.Sprintf("process %d is connected to the keeper", k.daemon.pid), Refusal: refusal}
 	}
-	c := &connection{k: k, t: t, out: newOutbox(t), pid: pid, build: hello.Build, gone: make(chan struct{})}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c := newConnection(k, t, pid, hello.Build)
 	k.daemon = c
 	k.changed()
 	w := protocol.Welcome{Protocol: hello.Protocol, Build: k.cfg.Build, PID: os.Getpid(), ForServe: k.cfg.ForServe, Secret: k.secret}
@@ -171,6 +178,8 @@ func (c *connection) read() error {
 	for {
 		m, err := c.t.Read()
 		switch {
+		case errors.Is(err, protocol.ErrInterrupted) && c.paused():
+			continue
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, protocol.ErrInterrupted):
 			return nil
 		case err != nil:

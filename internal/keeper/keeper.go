@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
+	"github.com/l2tpctl/l2tpctl/pkg/pppd"
 )
 
 const (
@@ -33,6 +35,14 @@ type Config struct {
 	// Build is our version.
 	Build string
 	Log   *zap.Logger
+
+	// Thread is the process's first, which runs it; nil for a keeper that does not become another program.
+	Thread *pppd.Thread
+	// Upgrades makes the keeper become Program.
+	Upgrades <-chan os.Signal
+	Program  Program
+	// State is the descriptor that Program.Resume named, in a process that was another keeper before; otherwise 0.
+	State int
 }
 
 // Keeper holds what outlives the daemon.
@@ -58,19 +68,46 @@ type Keeper struct {
 	daemon   *connection
 	machine  *machine // nil before the first setup
 	stopping bool
+
+	resumed *connection // of a daemon that the program before has served
 }
 
 // Run keeps until ctx ends, a daemon asks for the end, or none has come for too long; it then gives everything back. There is one keeper in a
 // network namespace.
+//
+// Call it on the main goroutine, in a program that has called runtime.LockOSThread in an init function: it needs the process's first thread.
 func Run(ctx context.Context, cfg Config) error {
-	k, err := open(cfg)
-	if err != nil {
-		return err
+	if unix.Gettid() != os.Getpid() {
+		return errors.New("run the keeper: not on the process's first thread")
 	}
-	return k.run(ctx)
+	// There are keys in memory: no core is dumped, and nobody but root's debuggers looks into it. pppd and the program of an upgrade begin anew with this.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("keep the keeper's memory from core dumps: %w", err)
+	}
+	cfg.Thread = pppd.NewThread()
+	running, end := context.WithCancel(context.Background())
+	result := make(chan error, 1)
+	go func() {
+		defer end()
+		k, err := begin(cfg)
+		if err == nil {
+			err = k.run(ctx)
+		}
+		result <- err
+	}()
+	return errors.Join(cfg.Thread.Run(running), <-result)
+}
+
+// begin makes a new keeper, or one that goes on for another.
+func begin(cfg Config) (*Keeper, error) {
+	if cfg.State != 0 {
+		return resume(cfg)
+	}
+	return open(cfg)
 }
 
 func (k *Keeper) run(ctx context.Context) error {
+	k.serveResumed()
 	accepting := make(chan struct{})
 	go func() {
 		defer close(accepting)
@@ -83,17 +120,23 @@ func (k *Keeper) run(ctx context.Context) error {
 	return err
 }
 
+// newKeeper has nothing yet.
+func newKeeper(cfg Config) *Keeper {
+	return &Keeper{
+		cfg: cfg, log: cfg.Log,
+		store:    store{records: make(map[string][]byte)},
+		held:     shelf{files: make(map[string]*os.File)},
+		presence: make(chan struct{}, 1), shutdown: make(chan struct{}), down: make(chan struct{}),
+	}
+}
+
 // open takes the lock and opens the sockets that need no setup.
 func open(cfg Config) (_ *Keeper, err error) {
 	if cfg.Dir == "" {
 		cfg.Dir = protocol.Dir
 	}
-	k := &Keeper{
-		cfg: cfg, log: cfg.Log, secret: newSecret(),
-		store:    store{records: make(map[string][]byte)},
-		held:     shelf{files: make(map[string]*os.File)},
-		presence: make(chan struct{}, 1), shutdown: make(chan struct{}), down: make(chan struct{}),
-	}
+	k := newKeeper(cfg)
+	k.secret = newSecret()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, k.close())
@@ -183,6 +226,10 @@ func (k *Keeper) wait(ctx context.Context) {
 		}
 		select {
 		case <-k.presence:
+		case <-k.cfg.Upgrades:
+			if err := k.upgrade(); err != nil {
+				k.log.Error("the upgrade failed, and nothing has changed; this keeper goes on", zap.Error(err))
+			}
 		case <-linger.C:
 			k.log.Warn("no daemon has come: ending everything", zap.Duration("after", k.cfg.Linger))
 			return
@@ -230,6 +277,7 @@ func (k *Keeper) stop() error {
 	if m != nil {
 		err = m.close()
 	}
+	k.log.Info("everything was given back", zap.Int("records", k.store.count()))
 	err = errors.Join(err, k.held.close(), k.close())
 	close(k.down)
 	if c := k.connected(); c != nil {

@@ -84,8 +84,8 @@ func (d *daemon) leave(t *testing.T, sockets ...*client.Socket) {
 	}
 }
 
-// state is an SA of slotPort.
-func state(dir xfrm.Direction, spi uint32) *xfrm.State {
+// association is an SA of slotPort.
+func association(dir xfrm.Direction, spi uint32) *xfrm.State {
 	s := inbound(spi)
 	s.ReqID = slotMark
 	s.OutputMark.Value = slotMark
@@ -107,7 +107,7 @@ func (d *daemon) connected(t *testing.T) *client.Socket {
 	if err := socket.Connect(peer); !errors.Is(err, udp.ErrNoSA) {
 		t.Errorf("connecting without an SA: %v", err)
 	}
-	if err := errors.Join(d.SAs().Add(state(xfrm.In, 0x1000)), d.SAs().Add(state(xfrm.Out, 0x2000))); err != nil {
+	if err := errors.Join(d.SAs().Add(association(xfrm.In, 0x1000)), d.SAs().Add(association(xfrm.Out, 0x2000))); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(socket.Connect(peer), d.Tunnels().CreateTunnel(slotPort, 7)); err != nil {
@@ -234,7 +234,7 @@ func TestKernelDaemons(t *testing.T) {
 	if err := adopted.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := second.SAs().Delete(state(xfrm.In, 0x1000).ID); err != nil {
+	if err := second.SAs().Delete(association(xfrm.In, 0x1000).ID); err != nil {
 		t.Error(err)
 	}
 	if err := second.Shutdown(t.Context()); err != nil { // with an SA, which the keeper removes
@@ -252,9 +252,9 @@ func TestKernelSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sas.Close()
-	foreign := state(xfrm.Out, 0x3000)
+	foreign := association(xfrm.Out, 0x3000)
 	foreign.ReqID = 1
-	if err := errors.Join(sas.Add(state(xfrm.Out, 0x2000)), sas.Add(foreign)); err != nil {
+	if err := errors.Join(sas.Add(association(xfrm.Out, 0x2000)), sas.Add(foreign)); err != nil {
 		t.Fatal(err)
 	}
 	k := start(t, nil)
@@ -282,7 +282,7 @@ func TestKernelWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	st := state(xfrm.Out, 0x2000)
+	st := association(xfrm.Out, 0x2000)
 	if err := d.SAs().Add(st); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -105,8 +104,8 @@ func complete(s protocol.Setup) (protocol.Setup, error) {
 }
 
 // possess takes the machine. Whoever calls it has the lock, and so may remove what a dead predecessor has left. On an error nothing remains.
-func possess(ctx context.Context, s protocol.Setup, radius *net.UDPAddr, secret string, tell func(protocol.Op, any), log *zap.Logger) (_ *machine, err error) {
-	m := newMachine(s, tell, log)
+func (k *Keeper) possess(ctx context.Context, s protocol.Setup) (_ *machine, err error) {
+	m := newMachine(s, k.tell, k.log)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.close())
@@ -121,16 +120,20 @@ func possess(ctx context.Context, s protocol.Setup, radius *net.UDPAddr, secret 
 	if err := m.sweep(ctx); err != nil {
 		return nil, err
 	}
-	if m.table, err = guard(s.Steering, tell, log); err != nil {
+	if m.table, err = guard(s.Steering, k.tell, k.log); err != nil {
 		return nil, err
 	}
 	m.onClose(m.table.close)
+	address, err := k.radiusAddress()
+	if err != nil {
+		return nil, err
+	}
 	if err := m.listenPlain(s); err != nil { // after the table, which keeps everybody else away
 		return nil, err
 	}
 	if m.launcher, err = pppd.NewLauncher(pppd.LauncherConfig{
-		Marker: s.Marker,
-		Radius: pppd.Radius{Server: radius.AddrPort(), Secret: secret},
+		Marker: s.Marker, Thread: k.cfg.Thread,
+		Radius: pppd.Radius{Server: address.AddrPort(), Secret: k.secret},
 	}); err != nil {
 		return nil, fmt.Errorf("prepare pppd: %w", err)
 	}

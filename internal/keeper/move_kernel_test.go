@@ -30,7 +30,7 @@ func TestKernelMove(t *testing.T) {
 	if err := socket.Reconnect(there); !errors.Is(err, udp.ErrNoSA) {
 		t.Errorf("before the SAs: %v", err)
 	}
-	in, out := state(xfrm.In, 0x1000), state(xfrm.Out, 0x2000)
+	in, out := association(xfrm.In, 0x1000), association(xfrm.Out, 0x2000)
 	to := xfrm.Place{Src: there.Addr(), Dst: ours, Selector: in.Selector}
 	to.Selector.Src = netip.PrefixFrom(there.Addr(), 32)
 	if id, err := d.SAs().Move(in.ID, to); err != nil || id != in.ID {

@@ -21,6 +21,8 @@ type outbox struct {
 	changed sync.Cond
 	waiting []protocol.Message
 	octets  int  // of waiting, and of what is being written
+	writing bool // a message
+	held    bool // nothing is written for a while
 	closed  bool // nothing is added any more
 	failed  bool // the daemon has gone
 	done    bool // run has ended
@@ -62,6 +64,7 @@ func (o *outbox) run() {
 		m.Close()
 		o.mu.Lock()
 		o.octets -= len(m.Body)
+		o.writing = false
 		o.failed = o.failed || err != nil
 		o.changed.Broadcast()
 		o.mu.Unlock()
@@ -79,12 +82,13 @@ func (o *outbox) next() (m protocol.Message, ok bool) {
 			}
 			o.waiting = nil
 		}
-		if len(o.waiting) > 0 {
+		if len(o.waiting) > 0 && !o.held {
 			m = o.waiting[0]
 			o.waiting = o.waiting[1:]
+			o.writing = true
 			return m, true
 		}
-		if o.closed {
+		if o.closed && !o.held {
 			o.done = true
 			o.changed.Broadcast()
 			return m, false

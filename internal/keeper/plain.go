@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
@@ -26,6 +27,14 @@ func (m *machine) openSocket(o protocol.OpenClient) (*udp.Client, error) {
 		return udp.OpenPlainClient(o.Local, o.Port, o.Mark)
 	}
 	return nil, fmt.Errorf("open the socket of slot %d with mark 0x%08x: %w", o.Port, o.Mark, protocol.ErrNotOurs)
+}
+
+// adoptSocket takes over what openSocket and Connect have opened.
+func (m *machine) adoptSocket(port uint16, open, tunnel *os.File) (*udp.Client, error) {
+	if p := slot.Port(port); !m.block.Contains(p) {
+		return udp.AdoptPlainClient(m.block.Mark(p), open, tunnel) // the tag is the same
+	}
+	return udp.AdoptClient(m.block.Mark(slot.Port(port)), open, tunnel)
 }
 
 // mayConnect refuses to connect the socket of a slot without IPsec to somebody who is not listed.

@@ -115,11 +115,7 @@ func (k *Keeper) setUp(ctx context.Context, r *request) (reply, error) {
 			return reply{}, err
 		}
 	default:
-		address, err := k.radiusAddress()
-		if err != nil {
-			return reply{}, err
-		}
-		if m, err = possess(ctx, s, address, k.secret, k.tell, k.log); err != nil {
+		if m, err = k.possess(ctx, s); err != nil {
 			return reply{}, err
 		}
 		k.mu.Lock()

@@ -54,6 +54,13 @@ func (s *store) change(changes []protocol.Change) error {
 	return nil
 }
 
+// count is the number of records.
+func (s *store) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.records)
+}
+
 // all returns copies of all records, in the order of their keys.
 func (s *store) all() []protocol.Change {
 	s.mu.Lock()

@@ -76,17 +76,23 @@ func (t *table) config() steering.Config {
 	return t.cfg
 }
 
-// replace installs another table in place of this one, at once.
+// replace installs another table in place of this one, at once. The guard of this one goes first, since it would defend it. On an error
+// everything is as it was, if possible; otherwise run goes on trying.
 func (t *table) replace(cfg steering.Config) error {
-	g, err := steering.NewGuard(cfg)
-	if err != nil {
-		return fmt.Errorf("install the steering table: %w", err)
-	}
 	t.mu.Lock()
-	old := t.guard
-	t.guard, t.cfg = g, cfg
-	t.mu.Unlock()
-	return old.Close()
+	defer t.mu.Unlock()
+	err := t.guard.Close()
+	g, openErr := steering.NewGuard(cfg)
+	if openErr == nil {
+		t.guard, t.cfg = g, cfg
+		return err
+	}
+	err = errors.Join(err, fmt.Errorf("install the steering table: %w", openErr))
+	if g, openErr = steering.NewGuard(t.cfg); openErr != nil {
+		return errors.Join(err, fmt.Errorf("install the steering table as it was: %w", openErr))
+	}
+	t.guard = g
+	return err
 }
 
 func (t *table) restored(r steering.Restoration) {
