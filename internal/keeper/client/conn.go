@@ -25,6 +25,7 @@ type Conn struct {
 	last      uint32                           // id of the latest request
 	pending   map[uint32]chan protocol.Message // each takes one reply
 	processes map[string]*Process              // by interface
+	exits     map[string]protocol.Process      // of those that nobody knows yet
 }
 
 // Welcome is what the keeper says of itself.
@@ -51,6 +52,7 @@ func newConn(conn *net.UnixConn) *Conn {
 		done:      make(chan struct{}),
 		pending:   make(map[uint32]chan protocol.Message),
 		processes: make(map[string]*Process),
+		exits:     make(map[string]protocol.Process),
 	}
 	c.events = newEvents()
 	go c.read()

@@ -59,6 +59,13 @@ func (p PPP) Adopt(told protocol.Process, log func(line string)) (*Process, erro
 		return nil, err
 	}
 	process.PID, process.Started = told.PID, told.StartTime()
+	c := p.c
+	c.mu.Lock()
+	if early := c.exits[told.Interface]; told.Exit == nil && early.PID == told.PID {
+		told.Exit = early.Exit
+	}
+	delete(c.exits, told.Interface)
+	c.mu.Unlock()
 	if told.Exit != nil {
 		process.end(*told.Exit)
 	}
@@ -122,6 +129,9 @@ func (c *Conn) ended(m protocol.Message) {
 	}
 	c.mu.Lock()
 	p := c.processes[told.Interface]
+	if p == nil { // of the inventory, and not adopted yet
+		c.exits[told.Interface] = told
+	}
 	c.mu.Unlock()
 	if p != nil && told.Exit != nil {
 		p.end(*told.Exit)
