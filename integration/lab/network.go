@@ -88,6 +88,18 @@ add rule ip nat postrouting oifname %q masquerade
 	return nil
 }
 
+// Resettle gives a router of NAT another address outside, in the network of the one that it had, as some providers do every day: nobody
+// behind it is told.
+func (n *Namespace) Resettle(outside string, from, to netip.Prefix) error {
+	if err := n.Batch(fmt.Sprintf("address del %s dev %s", from, outside)); err != nil {
+		return err
+	}
+	if err := n.links.ConntrackTableFlush(netlink.ConntrackTable); err != nil {
+		return fmt.Errorf("%s: forget the connections: %w", n.Name, err)
+	}
+	return n.Batch(fmt.Sprintf("address add %s dev %s", to, outside))
+}
+
 // Delay makes everything that leaves the namespace by a device late.
 func (n *Namespace) Delay(device string, by time.Duration) error {
 	_, err := n.Run(context.Background(), "tc", "qdisc", "add", "dev", device, "root", "netem", "delay", by.String())

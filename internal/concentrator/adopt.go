@@ -43,8 +43,9 @@ type adoption struct {
 	logins   map[string]aaa.SessionInfo // by NAS-Identifier
 	running  map[*session]bool          // had a PPP endpoint
 	outputs  []l2tp.Output
-	adopted  int // sessions
-	lost     int // sessions that were up
+	behind   []*client // whose SAs are not where they are
+	adopted  int       // sessions
+	lost     int       // sessions that were up
 }
 
 // Adopt goes on where a predecessor has left off. It must be called before Serve, with a now of the same clock. What the kernel has
@@ -65,6 +66,7 @@ func (c *Concentrator) Adopt(now time.Time, e Estate) {
 	for _, out := range a.outputs {
 		c.applyL2TP(now, out)
 	}
+	a.catchUp()
 	a.settle()
 	c.writeDown()
 	ev := control.Event{Kind: eventAdopted}
@@ -355,14 +357,15 @@ func (a *adoption) orphans() {
 // unknownSAs removes the SAs with our mark that no child has.
 func (a *adoption) unknownSAs(complain func(string, error)) {
 	c := a.c
+	states, err := c.SAs.List()
+	complain("SAs", err)
+	a.find(states)
 	known := make(map[xfrm.ID]bool)
 	for _, cl := range c.clients {
 		for _, ch := range cl.children {
 			known[ch.in], known[ch.out] = true, true
 		}
 	}
-	states, err := c.SAs.List()
-	complain("SAs", err)
 	for _, st := range states {
 		if c.opt.Block.Owns(st.ReqID) && !known[st.ID] {
 			complain("an SA", c.SAs.Delete(st.ID))

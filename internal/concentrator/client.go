@@ -27,19 +27,22 @@ type client struct {
 	opened   time.Time
 	links    int // sessions so far: numbers the interfaces
 
-	ready  bool            // an outbound SA is installed: we can answer; see childUp and removeChild
-	early  []l2tp.Datagram // what came before that
-	made   bool            // the kernel has the tunnel
-	check  bool            // a look whether it still has waits in ops
-	tunnel bool            // an L2TP tunnel is open or being opened
-	dialed bool            // there was one
-	judged bool            // it was said why there was none; see inspect
-	idle   time.Time       // since when there is no tunnel; zero while there is one
-	proved bool            // a user has authenticated
-	moved  time.Time       // when the SAs last followed the client to another port
-	moveAt time.Time       // when they will again; zero if they are where it is
-	lost   time.Time       // when the last SAs were removed by somebody; zero while there are some
-	ending string          // why the client is to go as soon as its sessions have; empty otherwise
+	ready  bool             // an outbound SA is installed: we can answer; see childUp and removeChild
+	early  []l2tp.Datagram  // what came before that
+	made   bool             // the kernel has the tunnel
+	check  bool             // a look whether it still has waits in ops
+	tunnel bool             // an L2TP tunnel is open or being opened
+	dialed bool             // there was one
+	judged bool             // it was said why there was none; see inspect
+	idle   time.Time        // since when there is no tunnel; zero while there is one
+	proved bool             // a user has authenticated
+	left   netip.Addr       // where the client was before
+	leftAt time.Time        // when it left there
+	moved  time.Time        // when the SAs last followed the client
+	moveAt time.Time        // when they will again; zero if they are where it is
+	astray l2tp.TunnelMoved // what is to be done when there is an SA again; zero for nothing
+	lost   time.Time        // when the last SAs were removed by somebody; zero while there are some
+	ending string           // why the client is to go as soon as its sessions have; empty otherwise
 }
 
 // A child is a pair of SAs; out is zero until Quick Mode is through.
@@ -142,6 +145,9 @@ func (cl *client) hold(d l2tp.Datagram) bool {
 func (c *Concentrator) childUp(now time.Time, cl *client, e ikev1.ChildEstablished) {
 	cl.remote, cl.ready, cl.lost = e.Remote, true, time.Time{}
 	c.ledger.client(cl)
+	if cl.astray.Tunnel != 0 {
+		c.reconnect(cl.astray)
+	}
 	early := cl.early
 	cl.early = nil
 	for _, d := range early {

@@ -177,8 +177,8 @@ func (c *Concentrator) recordIKE(event ikev1.Event) {
 			zap.String("reason", e.Reason), zap.Bool("by_peer", e.ByPeer))...)
 	case ikev1.ClientMoved:
 		ev := c.ofPeer(eventClientMoved, e.Client, e.Remote)
-		ev.Text = "a NAT gave the client another port"
-		c.record("client moved to another port", ev)
+		ev.Text = "the client has another address, or a NAT gave it another port"
+		c.record("client moved", ev)
 	case ikev1.ClientGone:
 		ev := c.ofPeer(eventClientGone, e.Client, e.Remote)
 		ev.Text = e.Reason
@@ -213,7 +213,7 @@ func (c *Concentrator) recordL2TP(event l2tp.Event) {
 		c.record("the client asks for a tunnel secret", ev)
 	case l2tp.CallRefused:
 		c.record("call refused", ofTunnel(eventCallRefused, e.Tunnel, e.Reason), zap.String("reason", e.Reason))
-	case l2tp.SessionUp, l2tp.SessionDown:
+	case l2tp.SessionUp, l2tp.SessionDown, l2tp.TunnelMoved:
 		c.Log.Debug(event.String())
 	case l2tp.Dropped:
 		c.Log.Debug("L2TP message dropped", zap.Uint16("tunnel", e.Tunnel), zap.String("reason", string(e.Reason)))

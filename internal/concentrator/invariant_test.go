@@ -20,7 +20,7 @@ func (b *bench) invariants(when string) {
 	b.on(func() {
 		c := b.c
 		b.m.mu.Lock()
-		sas, sockets, logins := len(b.m.sas), len(b.m.sockets), len(b.m.logins)
+		sas, sockets, logins, scattered := len(b.m.sas), len(b.m.sockets), len(b.m.logins), b.m.scattered()
 		b.m.mu.Unlock()
 
 		ours := 0
@@ -53,6 +53,14 @@ func (b *bench) invariants(when string) {
 			complain("%d logins are open, %d are known", logins, len(c.byNAS))
 		}
 
+		for port, cl := range c.ports {
+			b.m.mu.Lock()
+			socket := b.m.sockets[uint16(port)]
+			elsewhere := cl.made && cl.ready && socket != nil && socket.remote.Addr() != cl.remote.Addr()
+			b.m.mu.Unlock()
+			b.lasting(fmt.Sprintf("%p elsewhere", cl), elsewhere, complain, "the tunnel of slot %d is not connected to %v", port, cl.remote)
+		}
+
 		tunnels := make(map[uint16]bool)
 		sessions := make(map[[2]uint16]bool)
 		for _, t := range c.L2TP.Tunnels() {
@@ -62,6 +70,7 @@ func (b *bench) invariants(when string) {
 			}
 		}
 		for port, cl := range c.ports {
+			b.lasting(fmt.Sprintf("%p scattered", cl), scattered[c.opt.Block.Mark(port)], complain, "slot %d has SAs of several peers", port)
 			b.lasting(fmt.Sprintf("%p closed", cl), c.clients[cl.id] != cl, complain, "slot %d has not been given back", port)
 			b.lasting(fmt.Sprintf("%p tunnel", cl), cl.tunnel != tunnels[uint16(port)], complain,
 				"slot %d: there is a tunnel: %v, the engine says %v", port, cl.tunnel, tunnels[uint16(port)])

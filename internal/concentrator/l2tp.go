@@ -76,6 +76,7 @@ func (c *Concentrator) performL2TP(now time.Time, action l2tp.Action) {
 			}
 			done(err)
 		}, func(cl *client) func() error {
+			a.Remote = cl.where(a.Remote)
 			return func() error { return c.createTunnel(cl.socket, a) }
 		})
 	case l2tp.DeleteTunnel:
@@ -154,6 +155,8 @@ func (c *Concentrator) onL2TPEvent(now time.Time, event l2tp.Event) {
 			}
 			c.retire(now, cl)
 		}
+	case l2tp.TunnelMoved:
+		c.reconnect(e)
 	case l2tp.SessionUp:
 		c.startPPP(e)
 	case l2tp.SessionDown:

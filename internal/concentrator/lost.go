@@ -52,6 +52,7 @@ func (c *Concentrator) onDeleted(now time.Time, d xfrm.Deleted) {
 // when that is done.
 func (c *Concentrator) HandleOverrun() {
 	// Before the kernel is asked, so that SAs that are installed meanwhile are not missed in its answer.
+	asked := time.Now()
 	var known []expiring
 	if err := c.call(context.Background(), func() { known = c.expiring() }); err != nil {
 		return // the loop has ended
@@ -72,7 +73,11 @@ func (c *Concentrator) HandleOverrun() {
 			if !inGone && !outGone {
 				continue
 			}
-			if cl := c.clients[k.client]; cl != nil && cl.children[k.id] != nil { // or we have removed it meanwhile
+			cl := c.clients[k.client]
+			switch {
+			case cl == nil || cl.children[k.id] == nil: // we have removed it meanwhile
+			case !cl.moved.Before(asked) && c.present(cl.children[k.id]): // it was on its way to another place
+			default:
 				c.offloads.noteLoss(inGone, k.inPlace)
 				c.offloads.noteLoss(outGone, k.outPlace)
 				gone = append(gone, k)
@@ -80,6 +85,19 @@ func (c *Concentrator) HandleOverrun() {
 		}
 		c.loseChildren(time.Now(), gone, saRemoved)
 	})
+}
+
+// present says that the kernel has the SAs of a child, where they are now.
+func (c *Concentrator) present(ch *child) bool {
+	for _, id := range []xfrm.ID{ch.in, ch.out} {
+		if id.SPI == 0 {
+			continue
+		}
+		if _, err := c.SAs.Get(id); errors.Is(err, os.ErrNotExist) {
+			return false
+		}
+	}
+	return true
 }
 
 // expiring is a child that the kernel may end.

@@ -34,6 +34,7 @@ type kernelSocket struct {
 	m      *machine
 	port   uint16
 	fd     int // of the connected one; 0 for none
+	remote netip.AddrPort
 	closed bool
 }
 
@@ -95,7 +96,25 @@ func (s *kernelSocket) Connect(remote netip.AddrPort) error {
 	}
 	s.disconnect()
 	s.m.lastFD++
-	s.fd = s.m.lastFD
+	s.fd, s.remote = s.m.lastFD, remote
+	return nil
+}
+
+// Reconnect implements ClientSocket.
+func (s *kernelSocket) Reconnect(remote netip.AddrPort) error {
+	if err := s.m.work("reconnect"); err != nil {
+		return err
+	}
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	sa := s.m.outbound(s.port)
+	switch {
+	case s.closed || s.fd == 0:
+		return net.ErrClosed
+	case sa == nil || sa.Dst != remote.Addr():
+		return udp.ErrNoSA
+	}
+	s.remote = remote
 	return nil
 }
 

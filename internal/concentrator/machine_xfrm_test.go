@@ -42,11 +42,6 @@ func (m machineSAs) Add(st *xfrm.State) error {
 	default:
 		m.t.Errorf("%v has no direction", st)
 	}
-	for _, id := range m.order {
-		if other := m.sas[id]; other.ReqID == st.ReqID && peerOf(other) != peerOf(st) {
-			m.t.Errorf("slot %d has SAs of %v and %v", port, peerOf(other), peerOf(st))
-		}
-	}
 	var offload xfrm.Offload
 	if st.Offload != offload {
 		var err error
@@ -71,6 +66,18 @@ func (m machineSAs) Add(st *xfrm.State) error {
 	return nil
 }
 
+// scattered are the slots whose SAs are of several peers, as for a moment when a client moves. The caller holds mu.
+func (m *machine) scattered() map[uint32]bool {
+	peers, out := make(map[uint32]netip.Addr), make(map[uint32]bool)
+	for _, st := range m.sas {
+		if peer, known := peers[st.ReqID]; known && peer != peerOf(st) {
+			out[st.ReqID] = true
+		}
+		peers[st.ReqID] = peerOf(st)
+	}
+	return out
+}
+
 func peerOf(st *xfrm.State) netip.Addr {
 	if st.Direction == xfrm.In {
 		return st.Src
@@ -93,21 +100,43 @@ func (m machineSAs) Delete(id xfrm.ID) error {
 	return nil
 }
 
-func (m machineSAs) UpdateEncap(id xfrm.ID, encap xfrm.Encap) error {
+func (m machineSAs) Move(id xfrm.ID, to xfrm.Place) (xfrm.ID, error) {
 	if m.dies() {
-		return errFault
+		return id, errFault
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.sas[id] == nil {
-		return fmt.Errorf("update %v: %w", id, os.ErrNotExist)
+	st := m.sas[id]
+	if st == nil {
+		return id, fmt.Errorf("move %v: %w", id, os.ErrNotExist)
 	}
-	if m.sas[id].Encap == nil {
-		m.t.Errorf("%v is not encapsulated and gets %+v", id, encap)
+	there := xfrm.ID{Dst: to.Dst, SPI: id.SPI}
+	switch {
+	case st.Encap == nil || to.Encap == nil:
+		m.t.Errorf("%v has %+v, and gets %+v", id, st.Encap, to.Encap)
+	case st.Direction == xfrm.In && (to.Dst != st.Dst || to.Selector.DstPort != uint16(st.ReqID)), st.Direction == xfrm.Out && to.Src != st.Src:
+		m.t.Errorf("%v moves to %+v, which is not its own slot", id, to)
+	case there == id && st.Src == to.Src && *st.Encap == *to.Encap:
+		return id, nil
+	case there != id && m.sas[there] != nil:
+		return id, fmt.Errorf("move %v: %w", id, os.ErrExist)
 	}
-	m.sas[id].Encap = &encap
 	m.moves++
-	return nil
+	if there == id && st.Src == to.Src {
+		st.Encap = to.Encap
+		return id, nil
+	}
+	if m.fault("move " + st.Direction.String()) {
+		return id, fmt.Errorf("move %v: %w", id, errFault)
+	}
+	deleted := xfrm.Deleted{ID: id, ReqID: st.ReqID}
+	delete(m.sas, id)
+	delete(m.dying, id)
+	st.ID, st.Src, st.Encap, st.Selector = there, to.Src, to.Encap, to.Selector
+	m.sas[there] = st
+	m.order[slices.Index(m.order, id)] = there // it is as old as it was
+	go m.gone(deleted)
+	return there, nil
 }
 
 func (m machineSAs) Get(id xfrm.ID) (xfrm.State, error) {
@@ -184,7 +213,7 @@ func (m *machine) receive(dst netip.Addr, spi uint32, outer, inner netip.AddrPor
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	st := m.sas[xfrm.ID{Dst: dst, SPI: spi}]
-	if st == nil || st.Direction != xfrm.In || st.Src != outer.Addr() {
+	if st == nil || st.Direction != xfrm.In || st.Src != outer.Addr() && st.Encap == nil {
 		return
 	}
 	if short {
@@ -194,9 +223,12 @@ func (m *machine) receive(dst netip.Addr, spi uint32, outer, inner netip.AddrPor
 	if !m.count(st, payload) {
 		return
 	}
-	if st.Encap != nil && st.Encap.SrcPort != outer.Port() {
+	if st.Encap != nil && (st.Encap.SrcPort != outer.Port() || st.Src != outer.Addr()) {
 		mapping := xfrm.Mapping{ID: st.ID, ReqID: st.ReqID, Old: netip.AddrPortFrom(st.Src, st.Encap.SrcPort), New: outer}
 		go m.move(mapping)
+	}
+	if st.Selector.Src.Addr() != inner.Addr() {
+		return // the SA has decrypted it, and its own selector drops it
 	}
 	if port := st.Selector.DstPort; m.sockets[port] != nil {
 		// From the socket's queue to the loop.

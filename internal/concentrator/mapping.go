@@ -1,18 +1,16 @@
 package concentrator
 
 import (
-	"errors"
 	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/l2tpctl/l2tpctl/internal/slot"
-	"github.com/l2tpctl/l2tpctl/internal/udp"
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
-// HandleMapping hands to the loop that authentic ESP of a client comes from another port, and waits until the loop takes it.
+// HandleMapping hands to the loop that authentic ESP of a client comes from another port or address, and waits until the loop takes it.
 func (c *Concentrator) HandleMapping(m xfrm.Mapping) {
 	select {
 	case c.clientInbox <- func() { c.onMapping(time.Now(), m) }:
@@ -20,18 +18,21 @@ func (c *Concentrator) HandleMapping(m xfrm.Mapping) {
 	}
 }
 
-// onMapping makes a client's SAs and its IKE follow a NAT's new mapping. A new address is another matter: the SAs and the
-// tunnel's socket are bound to the old one, and the client has to negotiate anew.
+// onMapping makes a client's SAs, its tunnel and its IKE follow a NAT's new mapping. The kernel has checked the packet, and that it is no
+// repetition.
 func (c *Concentrator) onMapping(now time.Time, m xfrm.Mapping) {
 	cl := c.ports[slot.Port(m.ReqID)]
-	if cl == nil || !c.opt.Block.Owns(m.ReqID) || !cl.has(m.ID) {
-		return
+	switch {
+	case cl == nil || !c.opt.Block.Owns(m.ReqID) || !cl.has(m.ID):
+	case m.New == cl.remote && now.Before(cl.moved.Add(moveInterval)):
+		// another of its SAs, which was told of before all have moved
+	case m.New == cl.remote:
+		c.moveClient(now, cl) // one has not
+	case m.New.Addr() == cl.left && now.Before(cl.leftAt.Add(lateWait)):
+		c.Log.Debug("a packet of a client comes from where it has been", zap.Stringer("peer", cl.remote), zap.Stringer("from", m.New))
+	default:
+		c.applyIKE(now, c.IKE.Moved(now, cl.id, m.New))
 	}
-	if m.New.Addr() != cl.remote.Addr() {
-		c.Log.Info("client comes from another address; it has to connect anew", zap.Stringer("old", cl.remote), zap.Stringer("new", m.New))
-		return
-	}
-	c.applyIKE(now, c.IKE.Moved(now, cl.id, m.New))
 }
 
 func (cl *client) has(inbound xfrm.ID) bool {
@@ -47,8 +48,14 @@ func (cl *client) has(inbound xfrm.ID) bool {
 // the kernel, and who has the pre-shared key can send from two ports in turn.
 const moveInterval = time.Second
 
-// clientMoved notes the new port of a client.
+// lateWait is how long packets from the address that a client has left may be under way, without moving it back.
+const lateWait = 2 * time.Second
+
+// clientMoved notes where a client is now.
 func (c *Concentrator) clientMoved(now time.Time, cl *client, remote netip.AddrPort) {
+	if remote.Addr() != cl.remote.Addr() {
+		cl.left, cl.leftAt = cl.remote.Addr(), now
+	}
 	cl.remote = remote
 	c.ledger.client(cl)
 	if next := cl.moved.Add(moveInterval); now.Before(next) {
@@ -57,23 +64,4 @@ func (c *Concentrator) clientMoved(now time.Time, cl *client, remote netip.AddrP
 		return
 	}
 	c.moveClient(now, cl)
-}
-
-// moveClient gives the installed SAs of a client the port that it has now.
-func (c *Concentrator) moveClient(now time.Time, cl *client) {
-	cl.moved, cl.moveAt = now, time.Time{}
-	port := cl.remote.Port()
-	for _, ch := range cl.children {
-		if !ch.encapsulated {
-			continue
-		}
-		err := c.SAs.UpdateEncap(ch.in, xfrm.Encap{SrcPort: port, DstPort: udp.IKENATPort})
-		if ch.out.SPI != 0 {
-			err = errors.Join(err, c.SAs.UpdateEncap(ch.out, xfrm.Encap{SrcPort: udp.IKENATPort, DstPort: port}))
-		}
-		if err != nil {
-			c.counters.kernelErrors++
-			c.Log.Warn("an SA could not follow its client to another port", zap.Stringer("peer", cl.remote), zap.Error(err))
-		}
-	}
 }

@@ -15,7 +15,7 @@ import (
 type SAs interface {
 	Add(*xfrm.State) error
 	Delete(xfrm.ID) error
-	UpdateEncap(xfrm.ID, xfrm.Encap) error
+	Move(xfrm.ID, xfrm.Place) (xfrm.ID, error)
 	Get(xfrm.ID) (xfrm.State, error)
 	List() ([]xfrm.State, error)
 }
@@ -51,6 +51,7 @@ type Sockets interface {
 type ClientSocket interface {
 	Send(remote netip.AddrPort, payload []byte) error
 	Connect(remote netip.AddrPort) error
+	Reconnect(remote netip.AddrPort) error // the same socket, to another address of the peer
 	Disconnect() error
 	Close() error
 }

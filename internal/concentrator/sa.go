@@ -29,13 +29,7 @@ func inboundSA(sa ikev1.ChildSA, block slot.Block, port slot.Port) (*xfrm.State,
 		return nil, err
 	}
 	st.Direction = xfrm.In
-	st.Selector = xfrm.Selector{
-		Src:         hostPrefix(sa.Remote.Addr()),
-		Dst:         hostPrefix(sa.Local.Addr()),
-		Proto:       protoUDP,
-		DstPort:     uint16(port),
-		DstPortMask: 0xffff,
-	}
+	st.Selector = slotSelector(sa.Local.Addr(), sa.Remote.Addr(), port)
 	st.OutputMark = xfrm.Mark{Value: block.Mark(port), Mask: 0xffffffff}
 	st.ReplayWindow = replayWindow
 	if sa.Encapsulated {
@@ -43,6 +37,11 @@ func inboundSA(sa ikev1.ChildSA, block slot.Block, port slot.Port) (*xfrm.State,
 		st.MappingThreshold = mappingThreshold
 	}
 	return st, nil
+}
+
+// slotSelector lets through what a client sends to its slot.
+func slotSelector(local, remote netip.Addr, port slot.Port) xfrm.Selector {
+	return xfrm.Selector{Src: hostPrefix(remote), Dst: hostPrefix(local), Proto: protoUDP, DstPort: uint16(port), DstPortMask: 0xffff}
 }
 
 // outboundSA describes the SA that encrypts what leaves the client's sockets.

@@ -318,6 +318,16 @@ func (s *station) rebind(port uint16) {
 	})
 }
 
+// roam takes it to another address.
+func (s *station) roam(to netip.AddrPort) {
+	s.do(func() {
+		if s.peer != nil && s.peer.Encapsulated {
+			s.peer.Addr = to
+			s.b.place(s.peer.Addr, s)
+		}
+	})
+}
+
 // up reports whether n sessions are up as far as the client knows.
 func (s *station) up(n int) bool {
 	s.mu.Lock()

@@ -2,6 +2,7 @@ package concentrator
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -133,6 +134,9 @@ func (b *bench) step(stations []*station) string {
 		{2, "leave", s.leave},
 		{2, "vanish", s.vanish},
 		{1, "rebind", func() { s.rebind(uint16(40000 + b.pick(1000))) }},
+		{1, "roam", func() {
+			s.roam(netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(100 + b.pick(3)), s.home.Addr.Addr().As4()[3]}), uint16(40000+b.pick(1000))))
+		}},
 		{2, "a pppd ends", func() {
 			if p := b.m.process(); p != nil {
 				p.hangup([]int{pppd.ExitOK, pppd.ExitPeerDead, pppd.ExitHangup, 1}[b.pick(4)])
