@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,11 +16,13 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/internal/udp"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/ikev1test"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
 	"github.com/l2tpctl/l2tpctl/pkg/pppd"
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
@@ -32,11 +35,13 @@ var serverAddr = netip.MustParseAddrPort("203.0.113.1:500")
 type bench struct {
 	t *testing.T
 	*dice
-	m    *machine
-	c    *Concentrator
-	opt  Options
-	log  *zap.Logger
-	logs *observer.ObservedLogs
+	m *machine
+	c *Concentrator
+	// serving is c for who runs beside the test: a daemon that has died until another has begun.
+	serving atomic.Pointer[Concentrator]
+	opt     Options
+	log     *zap.Logger
+	logs    *observer.ObservedLogs
 
 	seed    uint64
 	daemons int // so far
@@ -83,6 +88,14 @@ func newBench(t *testing.T, seed uint64, adjust ...func(*bench, *Options)) *benc
 		f(b, &opt)
 	}
 	b.m.block = opt.Block
+	b.m.tell = func(e aaa.Event) { b.serving.Load().HandleAAA(e) }
+	b.m.move = func(m xfrm.Mapping) { b.serving.Load().HandleMapping(m) }
+	b.m.end = func(e xfrm.Expire) { b.serving.Load().HandleExpire(e) }
+	b.m.gone = func(d xfrm.Deleted) { b.serving.Load().HandleDeleted(d) }
+	b.m.note = func(e l2tpnl.Event) { b.serving.Load().HandleL2TPEvent(e) }
+	b.m.link = func(names []string) { b.serving.Load().HandleLinksDeleted(names) }
+	b.m.hear = func(d l2tp.Datagram) { b.serving.Load().HandleL2TP(d) }
+	b.m.send = b.toStation
 	b.opt = opt
 	b.start(Estate{})
 	return b
@@ -115,14 +128,7 @@ func (b *bench) start(e Estate) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.m.tell = b.c.HandleAAA
-	b.m.move = b.c.HandleMapping
-	b.m.end = b.c.HandleExpire
-	b.m.gone = b.c.HandleDeleted
-	b.m.note = b.c.HandleL2TPEvent
-	b.m.link = b.c.HandleLinksDeleted
-	b.m.hear = b.c.HandleL2TP
-	b.m.send = b.toStation
+	b.serving.Store(b.c)
 	b.c.Adopt(time.Now(), e)
 	ctx, cancel := context.WithCancelCause(b.t.Context())
 	b.stop = cancel

@@ -91,7 +91,7 @@ func (s *station) toIKE(message []byte) {
 	s.b.carry(func() {
 		d := d
 		d.Payload = bytes.Clone(message)
-		s.b.c.HandleIKE(d)
+		s.b.serving.Load().HandleIKE(d)
 	})
 }
 
