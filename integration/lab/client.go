@@ -226,6 +226,11 @@ func (c *Client) Start(ctx context.Context) error {
 	if err := c.startStrongSwan(ctx); err != nil {
 		return err
 	}
+	return c.startXL2TPD(ctx)
+}
+
+// startXL2TPD starts xl2tpd and waits until it takes commands.
+func (c *Client) startXL2TPD(ctx context.Context) error {
 	xl2tpd, err := c.lab.start(c.Command(context.Background(), "xl2tpd", "-D", "-c", filepath.Join(c.dir, "xl2tpd.conf"),
 		"-C", c.control(), "-p", filepath.Join(c.dir, "run", "xl2tpd.pid")), c.Name, "xl2tpd.log")
 	if err != nil {
@@ -258,8 +263,11 @@ func (c *Client) stroke(ctx context.Context, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// tell gives a command to xl2tpd.
-func (c *Client) tell(command string) error {
+// tell gives a command about the client's connection to xl2tpd.
+func (c *Client) tell(command string) error { return c.tellOf(command, connection) }
+
+// tellOf is tell for another connection.
+func (c *Client) tellOf(command, connection string) error {
 	pipe, err := os.OpenFile(c.control(), os.O_WRONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("%s: open xl2tpd's control pipe: %w", c.Name, err)

@@ -93,7 +93,7 @@ func contains(parts ...string) func(string) bool {
 	}
 }
 
-// ownPort says whether a line of ss shows a socket at a port of the default slots, 16384 to 32767.
+// ownPort says whether a line of ss shows a socket at a port of the default slots, 16384 to 32767, or of those of plain tunnels, 8192 to 16383.
 func ownPort(line string) bool {
 	fields := strings.Fields(line)
 	if len(fields) < 4 {
@@ -102,7 +102,7 @@ func ownPort(line string) bool {
 	_, port, found := cutLast(fields[3], ":")
 	var number int
 	_, err := fmt.Sscan(port, &number)
-	return found && err == nil && number&0xC000 == 0x4000
+	return found && err == nil && (number&0xC000 == 0x4000 || number&0xE000 == 0x2000)
 }
 
 func cutLast(s, separator string) (before, after string, found bool) {

@@ -46,10 +46,11 @@ func (n *Namespace) Ping(ctx context.Context, to netip.Addr, count int, options 
 // PingStream is a ping that runs until it is stopped.
 type PingStream struct{ process *Process }
 
-// PingContinuously starts a ping that sends so many echo requests each second.
-func (n *Namespace) PingContinuously(to netip.Addr, rate int) (*PingStream, error) {
+// PingContinuously starts a ping that sends so many echo requests each second. Options are ping's own.
+func (n *Namespace) PingContinuously(to netip.Addr, rate int, options ...string) (*PingStream, error) {
 	log := fmt.Sprintf("ping-%s-%s.log", n.Name, to)
-	process, err := n.lab.start(n.Command(context.Background(), "ping", "-n", "-O", "-i", fmt.Sprint(1/float64(rate)), to.String()), log)
+	args := append([]string{"ping", "-n", "-O", "-i", fmt.Sprint(1 / float64(rate))}, options...)
+	process, err := n.lab.start(n.Command(context.Background(), append(args, to.String())...), log)
 	if err != nil {
 		return nil, err
 	}

@@ -146,17 +146,16 @@ func (a *adoption) restoreIKE() {
 func (a *adoption) client(r clientRecord) {
 	c := a.c
 	socket := a.Sockets[uint16(r.Port)]
-	_, known := c.peers[r.ID]
-	if !known || socket == nil || c.clients[r.ID] != nil {
+	if !a.entitled(r) || socket == nil || c.clients[r.ID] != nil {
 		return // orphans ends what there is
 	}
-	if err := c.slots.Take(r.Port); err != nil {
+	if err := c.allocator(r.Port).Take(r.Port); err != nil {
 		c.Log.Warn("the slot of a client cannot be taken over", zap.Error(err))
 		return
 	}
 	delete(a.Sockets, uint16(r.Port))
 	cl := &client{
-		id: r.ID, peer: peer{r.Identity, r.Kind}, port: r.Port, local: r.Local, remote: r.Remote, socket: socket,
+		id: r.ID, plain: r.plain(), peer: peer{r.Identity, r.Kind}, port: r.Port, local: r.Local, remote: r.Remote, socket: socket,
 		children: make(map[ikev1.ChildID]*child), sessions: make(map[uint16]*session), links: r.Links, opened: r.Opened, idle: r.Idle, lost: r.Lost,
 		made: r.Made, dialed: r.Dialed, judged: r.Judged, proved: r.Proved, ending: r.Ending,
 	}
@@ -165,8 +164,11 @@ func (a *adoption) client(r clientRecord) {
 			cl.children[id] = ch.child()
 		}
 	}
-	cl.ready = cl.answerable()
+	cl.ready = cl.plain != nil || cl.answerable()
 	c.clients[cl.id], c.ports[cl.port] = cl, cl
+	if cl.plain != nil {
+		c.enterPlain(cl)
+	}
 	a.tunnel(cl)
 	for _, s := range a.sessions[cl.port] {
 		a.session(cl, s)
@@ -318,8 +320,8 @@ func (a *adoption) orphans() {
 	for port, socket := range a.Sockets {
 		complain("a tunnel", c.Tunnels.DeleteTunnel(uint32(port)))
 		complain("the sockets of a slot", socket.Close())
-		if c.slots.Take(slot.Port(port)) == nil {
-			c.slots.Free(a.now, slot.Port(port)) // it rests first
+		if c.allocator(slot.Port(port)).Take(slot.Port(port)) == nil {
+			c.allocator(slot.Port(port)).Free(a.now, slot.Port(port)) // it rests first
 		}
 	}
 	a.unknownSAs(complain)

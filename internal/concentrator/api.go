@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"runtime"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/l2tpctl/l2tpctl/internal/control"
 	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/internal/udp"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
@@ -84,6 +86,10 @@ func (cl *client) row(now time.Time, ike ikev1.ClientInfo, tunnel l2tp.TunnelInf
 		Sessions:      len(cl.sessions),
 		UptimeSeconds: int64(now.Sub(cl.opened).Seconds()),
 	}
+	if cl.plain != nil {
+		row.Plain, row.IKEAuth, row.State = true, "", "new"
+		row.Local = netip.AddrPortFrom(cl.plain.local, udp.L2TPPort)
+	}
 	if cl.ending != "" {
 		row.State = "closing"
 	} else if tunnel.State != "" {
@@ -105,9 +111,15 @@ func (a api) Sessions(ctx context.Context) ([]control.Session, error) {
 		n   int
 	}
 	var entries []entry
+	calling := make(map[key]string)
 	err := c.call(ctx, func() {
 		now := time.Now()
 		name := c.deviceNames()
+		for _, t := range c.L2TP.Tunnels() {
+			for _, s := range t.Sessions {
+				calling[key{uint32(t.Tunnel), uint32(s.Session)}] = s.CallingNumber
+			}
+		}
 		for _, cl := range c.clients {
 			for _, s := range cl.sessions {
 				entries = append(entries, entry{s.row(now, cmp.Or(s.mtu, c.opt.PPP.MTU), name), key{uint32(cl.port), uint32(s.id)}, s.n})
@@ -135,6 +147,7 @@ func (a api) Sessions(ctx context.Context) ([]control.Session, error) {
 	for i, e := range entries {
 		rows[i] = e.row
 		rows[i].RxBytes, rows[i].TxBytes = stats[e.key].RxBytes, stats[e.key].TxBytes
+		rows[i].CallingNumber = calling[e.key]
 	}
 	return rows, nil
 }
@@ -297,6 +310,10 @@ func (a api) Stats(ctx context.Context) (control.Stats, error) {
 		st.PPP = control.PPPStats{Processes: c.PPP.Processes(), Authenticated: n.authenticated, Rejected: n.rejected}
 		st.Slots = control.SlotStats{
 			Used: c.slots.Used(), Resting: c.slots.Resting(now), Free: c.slots.Rested(now), Exhausted: n.noSlot, Taken: n.portsTaken,
+		}
+		st.Plain = control.PlainStats{Tunnels: len(c.plain.tunnels), Refused: c.plain.refused}
+		if c.plain.slots != nil {
+			st.Plain.Resting, st.Plain.Free = c.plain.slots.Resting(now), c.plain.slots.Rested(now)
 		}
 		st.Errors = control.ErrorStats{
 			InboxFull: n.inboxFull.Load(), Panics: n.panics, Restored: n.restored, Unrestored: n.unrestored, LostSAs: n.lostSAs, LostObjects: n.lostObjects, Send: n.sendErrors, Kernel: n.kernelErrors, Runts: c.IKEIO.Dropped(),

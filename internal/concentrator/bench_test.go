@@ -53,6 +53,7 @@ type bench struct {
 	places   map[netip.AddrPort]*station
 	outbound map[uint32]*station // by the SPI that the station chose
 	stations []*station
+	lacs     map[netip.AddrPort]*plainLAC
 
 	since map[string]time.Time // see lasting
 
@@ -87,7 +88,7 @@ func newBench(t *testing.T, seed uint64, adjust ...func(*bench, *Options)) *benc
 	for _, f := range adjust {
 		f(b, &opt)
 	}
-	b.m.block = opt.Block
+	b.m.block, b.m.plain = opt.Block, opt.Plain
 	b.m.tell = func(e aaa.Event) { b.serving.Load().HandleAAA(e) }
 	b.m.move = func(m xfrm.Mapping) { b.serving.Load().HandleMapping(m) }
 	b.m.end = func(e xfrm.Expire) { b.serving.Load().HandleExpire(e) }
@@ -95,7 +96,7 @@ func newBench(t *testing.T, seed uint64, adjust ...func(*bench, *Options)) *benc
 	b.m.note = func(e l2tpnl.Event) { b.serving.Load().HandleL2TPEvent(e) }
 	b.m.link = func(names []string) { b.serving.Load().HandleLinksDeleted(names) }
 	b.m.hear = func(d l2tp.Datagram) { b.serving.Load().HandleL2TP(d) }
-	b.m.send = b.toStation
+	b.m.send, b.m.bare = b.toStation, b.toLAC
 	b.opt = opt
 	b.start(Estate{})
 	return b

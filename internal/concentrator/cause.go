@@ -15,7 +15,8 @@ type cause struct {
 var (
 	causeTunnelSecret = cause{"tunnel_secret", "the client asks for a tunnel secret, which is not supported",
 		"clear the L2TP secret in the VPN settings of the client: IPsec protects the tunnel"}
-	causePPPStart = cause{"ppp_start", "no PPP endpoint could be started",
+	causePlainSecret = cause{causeTunnelSecret.code, causeTunnelSecret.text, "configure the peer without a tunnel secret (L2TP tunnel password)"}
+	causePPPStart    = cause{"ppp_start", "no PPP endpoint could be started",
 		"the log of the daemon says why; l2tpctl doctor what the machine lacks"}
 	causeNoMethod = cause{"no_auth_method", "no method in common, or no answer in time",
 		"allow one of the accepted methods on the client, or add the client's to ppp.auth"}
@@ -27,6 +28,8 @@ var (
 		"enlarge the block of ports (slots.port_base, slots.port_mask), or direct clients to another server"}
 	causePortTaken = cause{"port_taken", "",
 		"add the block to net.ipv4.ip_local_reserved_ports, and move programs that listen in it; l2tpctl doctor says who they are"}
+	causePlainLimit = cause{"plain_limit", "",
+		"raise l2tp.plain_max_tunnels, enlarge the block of slots.plain_base, or find out why the peer does not close its tunnels"}
 	causeUnknownRejection = cause{"rejected", "", "the log of the daemon says more"}
 )
 

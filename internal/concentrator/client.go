@@ -13,9 +13,10 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
-// A client is one IPsec peer with its slot: everything that exists in the kernel on its behalf.
+// A client is one IPsec peer with its slot: everything that exists in the kernel on its behalf. Of a peer without IPsec it is one tunnel.
 type client struct {
 	id       ikev1.ClientID
+	plain    *plainKey // of a tunnel without IPsec; nil otherwise
 	peer     peer
 	port     slot.Port
 	local    netip.Addr
@@ -88,6 +89,9 @@ func (c *Concentrator) closeClient(now time.Time, cl *client) {
 		return
 	}
 	delete(c.clients, cl.id)
+	if cl.plain != nil {
+		c.leavePlain(cl)
+	}
 	c.ledger.client(cl)
 	for _, s := range cl.sessions {
 		c.ledger.session(s)
@@ -122,7 +126,7 @@ func (c *Concentrator) release(cl *client) {
 				c.Log.Warn("closing a client's sockets failed", zap.Uint16("tunnel", uint16(cl.port)), zap.Error(err))
 			}
 			delete(c.ports, cl.port)
-			c.slots.Free(time.Now(), cl.port)
+			c.allocator(cl.port).Free(time.Now(), cl.port)
 		})
 }
 
@@ -181,10 +185,10 @@ func (c *Concentrator) doom(now time.Time, cl *client, reason string) {
 	c.applyL2TP(now, c.L2TP.Refuse(now, uint16(cl.port)))
 }
 
-// disconnect ends a session. The last one of a client takes the client with it.
+// disconnect ends a session. The last one of a client takes the client with it; a tunnel without IPsec is there for others.
 func (c *Concentrator) disconnect(now time.Time, s *session, reason string) {
 	for _, other := range s.client.sessions {
-		if other != s && other.down == nil {
+		if other != s && other.down == nil || s.client.plain != nil {
 			c.endSession(now, s, reason)
 			return
 		}
@@ -199,6 +203,10 @@ func (c *Concentrator) retire(now time.Time, cl *client) {
 	}
 	if cl.tunnel {
 		c.applyL2TP(now, c.L2TP.CloseTunnel(now, uint16(cl.port), l2tp.Result{Code: l2tp.StopGeneral, Message: cl.ending}))
+		return
+	}
+	if cl.plain != nil {
+		c.closeClient(now, cl)
 		return
 	}
 	c.applyIKE(now, c.IKE.CloseClient(now, cl.id, cl.ending))
@@ -219,6 +227,10 @@ func (cl *client) deadline(opt Options) time.Time {
 func (cl *client) patience(opt Options) (end time.Time, reason string) {
 	switch {
 	case cl.ending != "":
+		return time.Time{}, ""
+	case cl.plain != nil && !cl.idle.IsZero():
+		return cl.idle.Add(plainIdle), "its tunnel is over"
+	case cl.plain != nil:
 		return time.Time{}, ""
 	case !cl.lost.IsZero():
 		return cl.lost.Add(lostWait), saRemoved + ", and it did not negotiate another"

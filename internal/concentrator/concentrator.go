@@ -37,6 +37,7 @@ type Options struct {
 	// TerminateWait is how long a PPP endpoint may take to say goodbye to its peer.
 	TerminateWait time.Duration
 	PPP           PPPOptions
+	Plain         PlainOptions
 	// Offload are the modes in which network devices are asked to take SAs, in this order; none: all is done in software.
 	Offload []xfrm.OffloadMode
 	// Events is how many events are remembered; 0: 1024.
@@ -85,6 +86,7 @@ type Concentrator struct {
 
 	// Everything below belongs to the loop.
 	slots   *slot.Allocator
+	plain   *plains
 	room    room
 	peers   map[ikev1.ClientID]peer // from phase 1 on
 	clients map[ikev1.ClientID]*client
@@ -105,6 +107,10 @@ func New(parts Parts, opt Options) (*Concentrator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("slots: %w", err)
 	}
+	plain, err := newPlains(opt.Plain, opt.SlotRest)
+	if err != nil {
+		return nil, err
+	}
 	serving, end := context.WithCancel(context.Background())
 	return &Concentrator{
 		Parts:       parts,
@@ -120,6 +126,7 @@ func New(parts Parts, opt Options) (*Concentrator, error) {
 		end:         end,
 		journal:     newJournal(opt.Events),
 		slots:       slots,
+		plain:       plain,
 		peers:       make(map[ikev1.ClientID]peer),
 		clients:     make(map[ikev1.ClientID]*client),
 		ports:       make(map[slot.Port]*client),
@@ -235,6 +242,10 @@ func (c *Concentrator) HandleL2TP(d l2tp.Datagram) {
 		cl := c.ports[slot.Port(d.Tunnel)]
 		if cl == nil || c.clients[cl.id] != cl {
 			c.counters.l2tp[dropNoClient]++ // it was under way when the client went
+			return
+		}
+		if !cl.answers(d.Remote) {
+			c.counters.l2tp[dropPlainPeer]++
 			return
 		}
 		if cl.hold(d) {

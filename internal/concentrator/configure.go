@@ -29,6 +29,7 @@ func (c *Concentrator) configure(s, before settings) error {
 		return errors.Join(err, c.L2TP.Configure(before.l2tp), c.IKE.Configure(before.ike))
 	}
 	c.opt.PPP, c.opt.Offload = s.options.PPP, s.options.Offload
+	c.opt.Plain.MaxTunnels = s.options.Plain.MaxTunnels
 	return nil
 }
 

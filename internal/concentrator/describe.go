@@ -28,13 +28,17 @@ func Describe(cfg *config.Config) ([]string, error) {
 	if len(k.ESPProposals) > 0 {
 		phase2 = strings.Join(names(k.ESPProposals), " ")
 	}
-	return append([]string{
+	lines := append([]string{
 		"profile: " + string(k.Profile) + overridden(k),
 		"authentication: " + strings.Join(authentication(k), "; "),
 		"phase 1: " + phase1,
 		"phase 2: " + phase2,
 		"pfs: " + cmp.Or(strings.Join(names(s.ike.PFSGroups), " "), "none"),
-	}, unusual(k)...), nil
+	}, unusual(k)...)
+	if peers := s.options.Plain.Peers; len(peers) > 0 {
+		lines = append(lines, fmt.Sprintf("without IPsec: %s; at most %d tunnels of one address", strings.Join(names(peers), " "), s.options.Plain.MaxTunnels))
+	}
+	return lines, nil
 }
 
 // unusual are the settings of ESP for which few have a use.

@@ -47,6 +47,17 @@ offload: crypto`,
 	}
 }
 
+func TestDescribePlainPeers(t *testing.T) {
+	c, err := config.Parse("t.yaml", []byte(config.Minimal+"l2tp: {plain_peers: [10.20.0.0/16, 192.0.2.1], plain_max_tunnels: 8}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Describe(c)
+	if err != nil || got[len(got)-1] != "without IPsec: 10.20.0.0/16 192.0.2.1/32; at most 8 tunnels of one address" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // The short form of a profile must not promise what it does not have.
 func TestProfilesAreCombinations(t *testing.T) {
 	for _, profile := range []ikev1.Profile{ikev1.Modern, ikev1.Compatible, ikev1.Legacy} {

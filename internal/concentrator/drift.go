@@ -126,7 +126,7 @@ func (c *Concentrator) actual() (there map[string]bool, ours map[control.Drift]x
 	}
 	for _, t := range tunnels {
 		there[control.DriftTunnel+fmt.Sprint(t.ID)] = true
-		if t.ID <= 0xffff && c.opt.Block.Contains(slot.Port(t.ID)) && t.Local.Port() == uint16(t.ID) {
+		if t.ID <= 0xffff && c.opt.owns(slot.Port(t.ID)) && t.Local.Port() == uint16(t.ID) {
 			ours[control.Drift{Object: control.DriftTunnel, Name: fmt.Sprint(t.ID), TunnelID: uint16(t.ID), Problem: control.DriftUnexpected}] = xfrm.ID{}
 		}
 	}

@@ -46,6 +46,7 @@ const (
 	eventSlotsLow         = "slots_low"
 	eventSlotsExhausted   = "slots_exhausted"
 	eventPortTaken        = "slot_port_taken"
+	eventPlainRefused     = "plain_refused"
 )
 
 // levels are those of the log by severity.
@@ -125,9 +126,13 @@ func (c *Concentrator) ofPeer(kind string, id ikev1.ClientID, at netip.AddrPort)
 
 // event begins an event about a client that has a slot.
 func (cl *client) event(kind string) control.Event {
-	return control.Event{
+	e := control.Event{
 		Kind: kind, ClientID: uint64(cl.id), TunnelID: uint16(cl.port), Peer: cl.remote, Identity: cl.peer.identity, ClientKind: cl.peer.kind,
 	}
+	if cl.plain != nil {
+		e.ClientID = 0 // IKE knows none
+	}
+	return e
 }
 
 // event begins an event about a session.
@@ -209,7 +214,11 @@ func (c *Concentrator) recordL2TP(event l2tp.Event) {
 	case l2tp.ChallengeIgnored:
 		ev := ofTunnel(eventTunnelSecret, e.Tunnel, "")
 		ev.Severity = control.SeverityWarning
-		causeTunnelSecret.explain(&ev)
+		why := causeTunnelSecret
+		if cl := c.ports[slot.Port(e.Tunnel)]; cl != nil && cl.plain != nil {
+			why = causePlainSecret
+		}
+		why.explain(&ev)
 		c.record("the client asks for a tunnel secret", ev)
 	case l2tp.CallRefused:
 		c.record("call refused", ofTunnel(eventCallRefused, e.Tunnel, e.Reason), zap.String("reason", e.Reason))

@@ -12,6 +12,7 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/internal/udp"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
 // machineTunnels is the L2TP of a machine. The life of its objects is the kernel's: a tunnel ends when it is deleted or its socket is
@@ -36,6 +37,7 @@ type kernelSocket struct {
 	fd     int // of the connected one; 0 for none
 	remote netip.AddrPort
 	closed bool
+	local  netip.Addr // without IPsec; else not valid
 }
 
 // OpenClient implements Sockets.
@@ -56,8 +58,27 @@ func (m *machine) OpenClient(local netip.Addr, port uint16, mark uint32) (Client
 		m.t.Errorf("sockets of slot %d at %v have mark %#x", port, local, mark)
 	}
 	s := &kernelSocket{m: m, port: port}
+	if m.plain.contains(slot.Port(port)) {
+		s.local = local
+	}
 	m.sockets[port] = s
 	return s, nil
+}
+
+// way says whether a datagram can leave for remote, and by which SA; nil without IPsec. The caller holds mu.
+func (s *kernelSocket) way(remote netip.AddrPort) (*xfrm.State, error) {
+	sa := s.m.outbound(s.port)
+	switch {
+	case s.closed:
+		return nil, net.ErrClosed
+	case s.local.IsValid() && !s.m.plain.listed(remote.Addr()):
+		return nil, unix.EPERM // of the steering table
+	case s.local.IsValid():
+		return nil, nil
+	case sa == nil || sa.Dst != remote.Addr():
+		return nil, udp.ErrNoSA
+	}
+	return sa, nil
 }
 
 // Send implements ClientSocket.
@@ -67,14 +88,13 @@ func (s *kernelSocket) Send(remote netip.AddrPort, payload []byte) error {
 	}
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	sa := s.m.outbound(s.port)
+	sa, err := s.way(remote)
 	switch {
-	case s.closed:
-		return net.ErrClosed
-	case sa == nil || sa.Dst != remote.Addr():
-		return udp.ErrNoSA
-	}
-	if s.m.count(sa, payload) {
+	case err != nil:
+		return err
+	case sa == nil:
+		go s.m.bare(plainSent{s.local, remote, payload})
+	case s.m.count(sa, payload):
 		go s.m.send(*sa, payload)
 	}
 	return nil
@@ -87,12 +107,8 @@ func (s *kernelSocket) Connect(remote netip.AddrPort) error {
 	}
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	sa := s.m.outbound(s.port)
-	switch {
-	case s.closed:
-		return net.ErrClosed
-	case sa == nil || sa.Dst != remote.Addr():
-		return udp.ErrNoSA
+	if _, err := s.way(remote); err != nil {
+		return err
 	}
 	s.disconnect()
 	s.m.lastFD++

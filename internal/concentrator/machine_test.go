@@ -27,6 +27,7 @@ var errFault = errors.New("out of luck")
 type machine struct {
 	t     testing.TB
 	block slot.Block
+	plain PlainOptions
 
 	refusal atomic.Pointer[func(operation string) bool]
 
@@ -38,6 +39,7 @@ type machine struct {
 	nic  func(st *xfrm.State) (xfrm.Offload, error) // what becomes of an SA that is meant for a device; nil: each refuses
 	way  func(remote netip.Addr) int                // the device by which packets leave; nil: always number 2
 	send func(sa xfrm.State, payload []byte)        // a datagram that an outbound SA has encrypted
+	bare func(plainSent)                            // one that leaves without IPsec
 	tell func(aaa.Event)                            // the RADIUS server's notifications
 	move func(xfrm.Mapping)                         // authentic ESP came from another port
 	end  func(xfrm.Expire)                          // an SA has reached a limit

@@ -36,6 +36,8 @@ type clientRecord struct {
 	Judged   bool   `cbor:",omitempty"`
 	Proved   bool   `cbor:",omitempty"`
 	Ending   string `cbor:",omitempty"`
+	// Plain is the tunnel id that a peer without IPsec has assigned; 0 of a client with IPsec.
+	Plain uint16 `cbor:",omitempty"`
 }
 
 type childRecord struct {
@@ -105,6 +107,9 @@ func (cl *client) record() clientRecord {
 		Version: recordVersion, ID: cl.id, Port: cl.port, Local: cl.local, Remote: cl.remote, Identity: cl.peer.identity, Kind: cl.peer.kind,
 		Children: make(map[ikev1.ChildID]childRecord, len(cl.children)), Links: cl.links, Opened: cl.opened, Idle: cl.idle, Lost: cl.lost,
 		Made: cl.made, Dialed: cl.dialed, Judged: cl.judged, Proved: cl.proved, Ending: cl.ending,
+	}
+	if cl.plain != nil {
+		r.Plain = cl.plain.tunnel
 	}
 	for id, ch := range cl.children {
 		r.Children[id] = childRecord{

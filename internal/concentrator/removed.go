@@ -57,7 +57,7 @@ func absent(get func() error) error {
 
 // clientWith returns the client of a kernel tunnel, nil if it is not ours.
 func (c *Concentrator) clientWith(tunnel uint32) *client {
-	if tunnel > 0xffff || !c.opt.Block.Contains(slot.Port(tunnel)) {
+	if tunnel > 0xffff || !c.opt.owns(slot.Port(tunnel)) {
 		return nil
 	}
 	return c.ports[slot.Port(tunnel)]

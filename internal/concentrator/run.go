@@ -137,6 +137,7 @@ func serve(ctx context.Context, cfg *config.Config, s settings, version control.
 	group.Go(func() error { return sys.watchLinks(c) })
 	group.Go(func() error { return sys.watchRoutes(c.HandleRoutes) })
 	group.Go(func() error { return sys.ike.Run(in.ike) })
+	group.Go(func() error { return sys.plain.Run(c.HandlePlain) })
 	group.Go(func() error { return control.Serve(running, sys.control, c.API(), version, log) })
 	group.Go(func() error { c.Compare(); return nil })
 	sys.aaa.Start()

@@ -173,7 +173,7 @@ func (c *Concentrator) finishSession(s *session) {
 	c.record("session down", ev, append(s.fields(), zap.String("reason", s.reason), zap.Bool("by_peer", s.down.ByPeer),
 		zap.Duration("duration", now.Sub(s.created).Round(time.Millisecond)),
 		zap.Uint64("rx_bytes", s.stats.RxBytes), zap.Uint64("tx_bytes", s.stats.TxBytes))...)
-	if s.failed && len(cl.sessions) == 0 && cl.ending == "" {
+	if s.failed && len(cl.sessions) == 0 && cl.ending == "" && cl.plain == nil {
 		c.doom(now, cl, s.reason) // a client whose only call failed has to begin anew
 	}
 	c.retire(now, cl)

@@ -52,6 +52,11 @@ func newSettings(cfg *config.Config, log *zap.Logger) (settings, error) {
 			TunnelWait:    tunnelWait,
 			TerminateWait: terminateWait,
 			Offload:       offloadModes[cfg.IKE.Offload],
+			Plain: PlainOptions{
+				Peers:      cfg.L2TP.PlainPeers,
+				Block:      slot.Block{Tag: cfg.Slots.Tag, Base: cfg.Slots.PlainBase, Mask: cfg.Slots.PlainMask},
+				MaxTunnels: cfg.L2TP.PlainMaxTunnels,
+			},
 			PPP: PPPOptions{
 				InterfacePrefix: cfg.InterfacePrefix,
 				LocalIP:         cfg.PPP.LocalAddress,
@@ -72,6 +77,9 @@ func newSettings(cfg *config.Config, log *zap.Logger) (settings, error) {
 			PortBase:        cfg.Slots.PortBase,
 			PortMask:        cfg.Slots.PortMask,
 			InterfacePrefix: cfg.InterfacePrefix,
+			PlainPeers:      cfg.L2TP.PlainPeers,
+			PlainBase:       cfg.Slots.PlainBase,
+			PlainMask:       cfg.Slots.PlainMask,
 		},
 		marker: fmt.Sprintf("l2tpctl-%s-", cfg.InterfacePrefix),
 	}

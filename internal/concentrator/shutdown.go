@@ -24,6 +24,7 @@ const settleWait = 5 * time.Second
 func (c *Concentrator) shutdown() error {
 	now := time.Now()
 	c.IKE.Refuse()
+	c.plain.closed = true
 	c.record("stopping", control.Event{Kind: eventStopping, Text: fmt.Sprintf("the daemon ends; %d clients", len(c.clients))}, zap.Int("clients", len(c.clients)))
 	for _, cl := range c.clients {
 		c.endClient(now, cl, "the server is stopping")

@@ -28,6 +28,7 @@ type system struct {
 	inventory keeper.Inventory // what the keeper had at the start
 	control   net.Listener
 	ike       *udp.IKE
+	plain     *udp.Plain // has no sockets unless there are peers without IPsec
 	poller    *udp.Poller
 	monitor   *xfrm.Monitor
 	router    *egress.Router
@@ -79,6 +80,12 @@ func openSystem(ctx context.Context, cfg *config.Config, s settings, in *sink, v
 		return nil, fmt.Errorf("take over the IKE ports: %w", err)
 	}
 	sys.onClose(sys.ike.Close)
+	plain := sys.inventory.Plain
+	sys.inventory.Plain = nil
+	if sys.plain, err = udp.NewPlain(plain); err != nil {
+		return nil, fmt.Errorf("take over the port of L2TP: %w", err)
+	}
+	sys.onClose(sys.plain.Close)
 	if sys.monitor, err = sys.keeper.Monitor(); err != nil {
 		return nil, fmt.Errorf("listen to XFRM: %w", err)
 	}
@@ -176,6 +183,7 @@ func (sys *system) endReaders() {
 	sys.l2tp.Close()
 	sys.links.close()
 	sys.ike.Close()
+	sys.plain.Close()
 }
 
 // watchSAs hands over what the kernel tells of SAs, until the monitor is closed.

@@ -199,7 +199,7 @@ func TestWire(t *testing.T) {
 			`"ike":{"clients":0,"half_open":0,"received":0,"sent":0,"established":0,"failed":0,"children":0,"drops":{"cookie":3}},` +
 			`"l2tp":{"received":0,"sent":0,"tunnels_up":0,"tunnels_down":0,"sessions_up":0,"sessions_down":0,"drops":null},` +
 			`"ppp":{"processes":0,"authenticated":0,"rejected":0,"pool_free":0,"pool_used":0},` +
-			`"slots":{"used":0,"resting":0,"free":0,"exhausted":6,"taken":9},"offload":{"packet":0,"crypto":0,"software":0,"refused":0,"moved":0,"lost":0},` +
+			`"slots":{"used":0,"resting":0,"free":0,"exhausted":6,"taken":9},"plain":{"tunnels":0,"resting":0,"free":0,"refused":0},"offload":{"packet":0,"crypto":0,"software":0,"refused":0,"moved":0,"lost":0},` +
 			`"errors":{"inbox_full":1,"panics":2,"send":3,"kernel":4,"runts":5,"steering_restored":7,"steering_unrestored":8,"lost_sas":6,"lost_objects":4},"steering":null,"xfrm_stat":null}` + "\n"},
 		{"GET", "/v1/tunnels/0", `400 {"error":"tunnel id \"0\" is not a number from 1 to 65535"}` + "\n"},
 		{"GET", "/v1/tunnels?user=bob", `400 {"error":"unknown query parameter \"user\": GET /v1/tunnels knows no query"}` + "\n"},
@@ -291,8 +291,8 @@ func TestBackendErrors(t *testing.T) {
 // The names are a promise (DESIGN: what operators touch).
 func TestNames(t *testing.T) {
 	for want, v := range map[string]any{
-		"id,peer_id,state,role,peer,peer_name,identity,nat_t,local,ike_state,ike_auth,ike_proposal,esp_proposal,spi_in,spi_out,offload,sessions,uptime_seconds,rx_bytes,tx_bytes": Tunnel{},
-		"id,tunnel_id,state,user,ip,ip6,peer,interface,mtu,auth,uptime_seconds,rx_bytes,tx_bytes,rate_limit,offload":                                                              Session{},
+		"id,peer_id,state,role,peer,peer_name,identity,nat_t,plain,local,ike_state,ike_auth,ike_proposal,esp_proposal,spi_in,spi_out,offload,sessions,uptime_seconds,rx_bytes,tx_bytes": Tunnel{},
+		"id,tunnel_id,state,user,ip,ip6,peer,interface,mtu,auth,uptime_seconds,rx_bytes,tx_bytes,rate_limit,offload,calling_number":                                                     Session{},
 		"configuration,changes,notes,warnings": Reload{},
 		"effect,key,old,new":                   Change{},
 		"seq,time,severity,kind,peer,user,cause,text,client_id,tunnel_id,session_id,client_kind,identity,hint,offered,allowed": Event{},

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 )
 
-// Tunnel is an L2TP tunnel and the IPsec client that carries it. Counters come from the kernel.
+// Tunnel is an L2TP tunnel and the IPsec client that carries it, or a tunnel of a peer without IPsec. Counters come from the kernel.
 type Tunnel struct {
 	ID            uint16         `json:"id" table:"col"`       // local tunnel id = port of the client's slot
 	PeerID        uint16         `json:"peer_id" table:"wide"` // tunnel id assigned by the peer; 0 before SCCRQ
@@ -14,6 +14,7 @@ type Tunnel struct {
 	PeerName      string         `json:"peer_name" table:"col"`  // Host Name AVP
 	Identity      string         `json:"identity" table:"wide"`  // Phase 1 identity
 	NATT          bool           `json:"nat_t" table:"col"`      // ESP in UDP
+	Plain         bool           `json:"plain" table:"wide"`     // without IPsec
 	Local         netip.AddrPort `json:"local" table:"wide"`     // our outer address and port
 	IKEState      string         `json:"ike_state" table:"wide"` // of the newest ISAKMP SA
 	IKEAuth       string         `json:"ike_auth" table:"wide"`  // how phase 1 authenticated: psk, rsa, ecdsa256, ecdsa384 or ecdsa521
@@ -43,8 +44,9 @@ type Session struct {
 	UptimeSeconds int64          `json:"uptime_seconds" table:"col,duration"`
 	RxBytes       uint64         `json:"rx_bytes" table:"col,bytes"`
 	TxBytes       uint64         `json:"tx_bytes" table:"col,bytes"`
-	RateLimit     string         `json:"rate_limit" table:"wide"` // empty: none
-	Offload       string         `json:"offload" table:"wide"`    // of the tunnel
+	RateLimit     string         `json:"rate_limit" table:"wide"`     // empty: none
+	Offload       string         `json:"offload" table:"wide"`        // of the tunnel
+	CallingNumber string         `json:"calling_number" table:"wide"` // whom the peer says it calls for; mostly empty
 }
 
 // SA is an ESP security association as the kernel has it.
@@ -86,6 +88,7 @@ type Stats struct {
 	L2TP          L2TPStats         `json:"l2tp"`
 	PPP           PPPStats          `json:"ppp"`
 	Slots         SlotStats         `json:"slots"`
+	Plain         PlainStats        `json:"plain"`
 	Offload       OffloadStats      `json:"offload"`
 	Errors        ErrorStats        `json:"errors"`
 	Steering      map[string]uint64 `json:"steering"`  // packets by rule of the nftables table; null if it could not be read
@@ -145,6 +148,14 @@ type SlotStats struct {
 	Free      int    `json:"free"`
 	Exhausted uint64 `json:"exhausted"` // clients that were refused for want of a slot
 	Taken     uint64 `json:"taken"`     // times that another program had the port of a slot, so that the next one was tried
+}
+
+// PlainStats is the use of the block of ports of tunnels without IPsec.
+type PlainStats struct {
+	Tunnels int    `json:"tunnels"` // now, those that ended a moment ago included
+	Resting int    `json:"resting"` // now; given back a moment ago
+	Free    int    `json:"free"`    // now
+	Refused uint64 `json:"refused"` // tunnels for which their peer had too many, or there was no port
 }
 
 // OffloadStats is what network devices do of ESP.

@@ -27,6 +27,7 @@ type LAC struct {
 	Stay    time.Duration // how long it uses them; zero: until it is told to leave
 	Vanish  bool          // leaves without a word after Stay
 	LazyAck bool          // acknowledges only what it has to
+	Calling string        // whom it says it calls for; empty: it does not say
 
 	peer     uint16 // the LNS's tunnel id
 	ns, nr   uint16
@@ -57,7 +58,11 @@ func (l *LAC) Start(now time.Time) {
 // Call opens one more session with ICRQ.
 func (l *LAC) Call(now time.Time) {
 	l.lastCall++
-	l.post(now, 0, wire.ICRQ.Value(), wire.Uint16(wire.AttrAssignedSessionID, l.lastCall), wire.Uint32(wire.AttrCallSerial, 1))
+	avps := []wire.AVP{wire.ICRQ.Value(), wire.Uint16(wire.AttrAssignedSessionID, l.lastCall), wire.Uint32(wire.AttrCallSerial, 1)}
+	if l.Calling != "" {
+		avps = append(avps, wire.Bytes(wire.AttrCallingNumber, l.Calling))
+	}
+	l.post(now, 0, avps...)
 }
 
 // Hangup ends one of the sessions with CDN. It does nothing if there is no such session.
