@@ -71,7 +71,9 @@ func Dial(ctx context.Context, path, build string) (*Conn, error) {
 	give := time.Now().Add(busyWait)
 	for {
 		c, err := dial(ctx, path, build)
-		if _, busy := errors.AsType[*BusyError](err); !busy || time.Now().After(give) {
+		_, busy := errors.AsType[*BusyError](err)
+		// A keeper that becomes another program forgets who has not said hello yet.
+		if !busy && !errors.Is(err, ErrGone) || time.Now().After(give) {
 			return c, err
 		}
 		select {

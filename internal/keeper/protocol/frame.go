@@ -98,19 +98,14 @@ func (t *Transport) Close() error { return t.conn.Close() }
 
 // Write sends a message whole, and returns when the kernel has it. The files stay the caller's. It may be called concurrently.
 func (t *Transport) Write(m Message) error {
-	fds, closeAll, err := copies(m.Files)
-	if err != nil {
-		return err
-	}
-	defer closeAll()
 	t.writing.Lock()
 	defer t.writing.Unlock()
-	body := m.Body
+	body, files := m.Body, m.Files
 	frame := make([]byte, headerSize, min(frameSize, headerSize+len(body)))
 	for {
-		part, some := body[:min(len(body), frameSize-headerSize)], fds[:min(len(fds), filesPerFrame)]
-		body, fds = body[len(part):], fds[len(some):]
-		more := len(body)+len(fds) > 0
+		part, some := body[:min(len(body), frameSize-headerSize)], files[:min(len(files), filesPerFrame)]
+		body, files = body[len(part):], files[len(some):]
+		more := len(body)+len(files) > 0
 		frame[0], frame[1] = byte(m.Kind), 0
 		if more {
 			frame[1] |= flagMore
@@ -120,17 +115,27 @@ func (t *Transport) Write(m Message) error {
 		}
 		binary.BigEndian.PutUint16(frame[2:], uint16(m.Op))
 		binary.BigEndian.PutUint32(frame[4:], m.ID)
-		var oob []byte
-		if len(some) > 0 {
-			oob = unix.UnixRights(some...)
-		}
-		if _, _, err := t.conn.WriteMsgUnix(append(frame[:headerSize], part...), oob, nil); err != nil {
+		if err := t.writeFrame(append(frame[:headerSize], part...), some); err != nil {
 			return err
 		}
 		if !more {
 			return nil
 		}
 	}
+}
+
+func (t *Transport) writeFrame(frame []byte, files []*os.File) error {
+	fds, closeAll, err := copies(files)
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	var oob []byte
+	if len(fds) > 0 {
+		oob = unix.UnixRights(fds...)
+	}
+	_, _, err = t.conn.WriteMsgUnix(frame, oob, nil)
+	return err
 }
 
 // copies are descriptors of the files of our own, so that none is closed, and its number used for something else, while it is sent.
