@@ -68,7 +68,7 @@ func TestRekeyUnderTraffic(t *testing.T) {
 		return nil
 	}))
 	f.pings(alice.Namespace, inner)
-	f.lost(pings, 0)
+	f.lost(pings, 1) // strongSwan removes its old SA as soon as it has sent message 3: what we send until we have read that finds none
 	last := f.onlyTunnel()
 	if last.ID != first.ID || last.SPIIn == first.SPIIn || last.SPIOut == first.SPIOut {
 		t.Errorf("the tunnel was %+v and is %+v", first, last)
