@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
-	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
 // handlers do what requests ask for.
@@ -19,8 +18,8 @@ var handlers = map[protocol.Op]func(*Keeper, context.Context, *request) (reply, 
 	protocol.OpHold:     (*Keeper).hold,
 	protocol.OpRelease:  (*Keeper).releaseHeld,
 	protocol.OpShutdown: (*Keeper).shutDown,
-	protocol.OpMonitor:  (*Keeper).monitor,
 
+	protocol.OpMonitor:     without((*machine).monitor),
 	protocol.OpAddSA:       with((*machine).addSA),
 	protocol.OpDeleteSA:    with((*machine).deleteSA),
 	protocol.OpUpdateEncap: with((*machine).updateEncap),
@@ -177,12 +176,4 @@ func (k *Keeper) shutDown(context.Context, *request) (reply, error) {
 	k.asked.Do(func() { close(k.shutdown) })
 	<-k.down
 	return reply{}, nil
-}
-
-func (k *Keeper) monitor(context.Context, *request) (reply, error) {
-	f, err := xfrm.OpenMonitor()
-	if err != nil {
-		return reply{}, err
-	}
-	return reply{files: []*os.File{f}}, nil
 }

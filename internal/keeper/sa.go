@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
@@ -112,6 +113,20 @@ func (m *machine) listSAs() (reply, error) {
 		}
 	}
 	return reply{body: ours}, nil
+}
+
+// monitor gives out a socket that hears of our SAs only: with the end of an SA the kernel tells its keys.
+func (m *machine) monitor() (reply, error) {
+	f, err := xfrm.OpenMonitor(m.reqids())
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{files: []*os.File{f}}, nil
+}
+
+// reqids are those that m.block owns.
+func (m *machine) reqids() xfrm.Mark {
+	return xfrm.Mark{Value: uint32(m.block.Tag)<<16 | uint32(m.block.Base), Mask: 0xffff<<16 | uint32(m.block.Mask)}
 }
 
 // encrypts tries an SA of ours.

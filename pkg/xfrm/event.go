@@ -118,7 +118,7 @@ func parseMapping(b []byte) (Event, error) {
 	before, _ := address(b[28:], family(id.Dst))
 	after, _ := address(b[44:], family(id.Dst))
 	return Mapping{
-		ID: id, ReqID: native.Uint32(b[24:]),
+		ID: id, ReqID: native.Uint32(b[offMappingReqID:]),
 		Old: netip.AddrPortFrom(before, network.Uint16(b[60:])),
 		New: netip.AddrPortFrom(after, network.Uint16(b[62:])),
 	}, nil

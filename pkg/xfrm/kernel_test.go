@@ -212,6 +212,40 @@ func TestKernelDeleted(t *testing.T) {
 	}
 }
 
+// TestKernelMonitorOfSome reads what a Monitor of some reqids could read: nothing of other SAs, whose keys would be in it.
+func TestKernelMonitorOfSome(t *testing.T) {
+	inNamespace(t)
+	c := dial(t)
+	f, err := OpenMonitor(Mark{Value: 0x17014000, Mask: 0xffffc000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := MonitorFile(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) }); err != nil {
+		t.Fatal(err)
+	}
+	if err == nil {
+		t.Error("the filter can be taken away")
+	}
+	ours, foreign := inbound(), inbound()
+	foreign.SPI++
+	foreign.ReqID = 7
+	if err := errors.Join(c.Add(ours), c.Add(foreign), c.Update(foreign), c.Delete(foreign.ID), c.Delete(ours.ID)); err != nil {
+		t.Fatal(err)
+	}
+	events, err := m.Receive() // the first that is there
+	if err != nil || len(events) != 1 || events[0] != (Deleted{ID: ours.ID, ReqID: ours.ReqID}) {
+		t.Errorf("got %+v, %v, want the deletion of %v", events, err, ours.ID)
+	}
+	if readable(m.raw) {
+		t.Error("there is more to read")
+	}
+}
+
 // TestKernelMonitorOverrun lets a Monitor read nothing while many SAs are deleted: what fits is told, then the loss, and then everything
 // again.
 func TestKernelMonitorOverrun(t *testing.T) {

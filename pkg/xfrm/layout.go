@@ -62,16 +62,17 @@ const (
 
 // Offsets in struct xfrm_usersa_info.
 const (
-	offSAID       = sizeSelector
-	offSASrc      = offSAID + sizeID
-	offSALifetime = offSASrc + sizeAddress
-	offSACurrent  = offSALifetime + sizeLifetimeCfg
-	offSAStats    = offSACurrent + 32
-	offSAReqID    = 208
-	offSAFamily   = 212
-	offSAMode     = 214
-	offSAReplay   = 215
-	offSAFlags    = 216
+	offSAID         = sizeSelector
+	offSASrc        = offSAID + sizeID
+	offSALifetime   = offSASrc + sizeAddress
+	offSACurrent    = offSALifetime + sizeLifetimeCfg
+	offSAStats      = offSACurrent + 32
+	offSAReqID      = 208
+	offMappingReqID = 24 // in struct xfrm_user_mapping
+	offSAFamily     = 212
+	offSAMode       = 214
+	offSAReplay     = 215
+	offSAFlags      = 216
 )
 
 // Offsets in struct xfrm_user_migrate_state.

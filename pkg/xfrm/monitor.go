@@ -35,9 +35,9 @@ const (
 	maxEvent = 32 << 10
 )
 
-// NewMonitor is OpenMonitor and MonitorFile.
+// NewMonitor is OpenMonitor, for all SAs, and MonitorFile.
 func NewMonitor() (*Monitor, error) {
-	f, err := OpenMonitor()
+	f, err := OpenMonitor(Mark{})
 	if err != nil {
 		return nil, err
 	}
@@ -45,8 +45,10 @@ func NewMonitor() (*Monitor, error) {
 }
 
 // OpenMonitor opens a socket that hears of the EXPIRE, SA and MAPPING groups in the network namespace of the calling thread, for MonitorFile in this
-// process or another. CAP_NET_ADMIN is required.
-func OpenMonitor() (_ *os.File, err error) {
+// process or another. It hears only of SAs whose reqid has the value of reqids in the bits of its mask, the zero Mark being all, and of flushes;
+// what the kernel tells of an SA that is deleted includes the keys, and whoever has the socket can read that. This cannot be changed any
+// more. CAP_NET_ADMIN is required.
+func OpenMonitor(reqids Mark) (_ *os.File, err error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_XFRM)
 	if err != nil {
 		return nil, wrap("open XFRM netlink", err)
@@ -58,6 +60,9 @@ func OpenMonitor() (_ *os.File, err error) {
 	}()
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, wrap("bind to XFRM netlink", err)
+	}
+	if err := restrictEvents(fd, reqids); err != nil {
+		return nil, err
 	}
 	for _, group := range []int{groupExpire, groupSA, groupMapping} {
 		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group); err != nil {

@@ -36,7 +36,7 @@ const (
 	OpHold     Op = 4 // [Name] and a file
 	OpRelease  Op = 5 // [Name]
 	OpShutdown Op = 6
-	OpMonitor  Op = 7 // the reply has a netlink socket that hears of SAs
+	OpMonitor  Op = 7 // the reply has a netlink socket that hears of our SAs
 
 	OpAddSA       Op = 16 // [xfrm.State]
 	OpDeleteSA    Op = 17 // [xfrm.ID]
