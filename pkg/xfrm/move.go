@@ -28,7 +28,8 @@ var ErrPacketOffload = errors.New("a device does all of ESP for the SA and does 
 // unless the error says that it is lost.
 //
 // A kernel that can moves the SA by itself (XFRM_MSG_MIGRATE_STATE). Otherwise it is deleted and added anew, with the state that the kernel
-// tells of at its deletion; packets that come in between meet no SA and are lost. (XFRM_MSG_MIGRATE would want a policy in the database, takes SAs by their reqid and leaves their selector as it was.)
+// tells of at its deletion; packets that come in between meet no SA and are lost, and one that another processor is decrypting at that
+// moment passes without being remembered, so that a copy of it would pass as well. (XFRM_MSG_MIGRATE would want a policy in the database, takes SAs by their reqid and leaves their selector as it was.)
 func (c *Conn) Move(id ID, to Place) (ID, error) {
 	c.moving.Lock()
 	defer c.moving.Unlock()

@@ -70,7 +70,9 @@ func TestKernelMoveInboundUnderLoad(t *testing.T) {
 	received := drain(l.to)
 	in := l.state(In)
 	t.Logf("%d moves, %v each, the longest %v: %d packets sent, %d received, %d met no SA", moves, all/moves, longest, sent, received, missing)
-	if received+missing != sent || in.Stats.Packets != uint64(received) || in.Stats.ReplayFailed+in.Stats.WindowFailed != 0 {
+	// A packet that is being decrypted when the SA goes is received and nowhere counted: one for each processor.
+	forgotten := received - int(in.Stats.Packets)
+	if received+missing != sent || forgotten < 0 || forgotten > moves*runtime.NumCPU() || in.Stats.ReplayFailed+in.Stats.WindowFailed != 0 {
 		t.Errorf("%d sent, %d received, %d met no SA; the SA counts %+v", sent, received, missing, in.Stats)
 	}
 
@@ -101,10 +103,10 @@ func TestKernelMoveInboundUnderLoad(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond)
 	again := drain(l.to)
-	lost := sent - received
+	lost := sent - received + forgotten
 	t.Logf("%d of %d packets were taken when they came again", again, min(window, len(came)))
 	if again > lost {
-		t.Errorf("%d packets came through at their repetition, and %d were lost at first", again, lost)
+		t.Errorf("%d packets came through at their repetition, and %d were lost or forgotten at first", again, lost)
 	}
 }
 
