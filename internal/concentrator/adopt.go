@@ -42,6 +42,7 @@ type adoption struct {
 	sessions map[slot.Port][]sessionRecord
 	logins   map[string]aaa.SessionInfo // by NAS-Identifier
 	running  map[*session]bool          // had a PPP endpoint
+	held     map[[2]uint16]bool         // of Sessions
 	outputs  []l2tp.Output
 	behind   []*client // whose SAs are not where they are
 	adopted  int       // sessions
@@ -56,7 +57,10 @@ func (c *Concentrator) Adopt(now time.Time, e Estate) {
 	}
 	started := time.Now()
 	a := &adoption{c: c, now: now, Estate: e, clients: make(map[slot.Port]clientRecord), sessions: make(map[slot.Port][]sessionRecord), logins: make(map[string]aaa.SessionInfo),
-		running: make(map[*session]bool)}
+		running: make(map[*session]bool), held: make(map[[2]uint16]bool, len(e.Sessions))}
+	for _, id := range e.Sessions {
+		a.held[id] = true
+	}
 	a.read()
 	a.restoreIKE()
 	for _, port := range slices.Sorted(maps.Keys(a.clients)) {
@@ -125,10 +129,11 @@ func (a *adoption) forget(key string) {
 // restoreIKE brings back the clients that IKE knew.
 func (a *adoption) restoreIKE() {
 	for key, value := range a.Records {
-		var id ikev1.ClientID
-		if n, _ := fmt.Sscanf(key, keyIKE+"%d", &id); n != 1 {
+		number, ours := numberOf(key, keyIKE, 64)
+		if !ours {
 			continue
 		}
+		id := ikev1.ClientID(number)
 		out, err := a.c.IKE.Restore(a.now, ikev1.Record{Client: id, State: value})
 		if err != nil {
 			a.c.Log.Warn("a client of the daemon before cannot go on", zap.Uint64("client", uint64(id)), zap.Error(err))
@@ -210,7 +215,7 @@ func (a *adoption) session(cl *client, r sessionRecord) {
 		user: r.User, method: r.Method, address: r.Address, local: r.Local, mtu: r.MTU, created: r.Created, up: r.Up, reason: r.Reason,
 		failed: r.Failed, killAt: r.KillAt, unlinked: r.Unlinked, dropped: r.Absent, absent: r.Absent, down: r.Down,
 	}
-	s.open = slices.Contains(a.Estate.Sessions, [2]uint16{uint16(cl.port), s.id})
+	s.open = a.held[[2]uint16{uint16(cl.port), s.id}]
 	a.running[s] = r.Running
 	cl.sessions[s.id] = s
 	a.c.ledger.session(s)
@@ -340,9 +345,8 @@ func (a *adoption) orphans() {
 			}
 		}
 	}
-	for key := range maps.Clone(a.Records) {
-		var port slot.Port
-		if n, _ := fmt.Sscanf(key, keyL2TP+"%d", &port); n == 1 && c.ports[port] == nil {
+	for key := range a.Records {
+		if port, tunnel := numberOf(key, keyL2TP, 16); tunnel && c.ports[slot.Port(port)] == nil {
 			a.forget(key)
 		}
 	}

@@ -2,6 +2,8 @@ package concentrator
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -28,6 +30,16 @@ type ledger struct {
 
 func newLedger() *ledger {
 	return &ledger{clients: make(map[*client]bool), sessions: make(map[*session]bool)}
+}
+
+// numberOf reads the number of so many bits that comes after a prefix in a key.
+func numberOf(key, prefix string, bits int) (uint64, bool) {
+	digits, ours := strings.CutPrefix(key, prefix)
+	if !ours {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(digits, 10, bits)
+	return n, err == nil
 }
 
 func ikeKey(id ikev1.ClientID) string { return fmt.Sprint(keyIKE, uint64(id)) }
