@@ -46,15 +46,21 @@ type population struct {
 
 func newPopulation(tb testing.TB, parts Parts) *population {
 	p := &population{
-		tb: tb, parts: parts, ike: make(chan []byte, 16), l2tp: make(chan []byte, 16), opened: make(chan uint16, 1), links: make(chan pppd.Session, 1), processes: make(map[string]*endpoint),
+		tb: tb, ike: make(chan []byte, 16), l2tp: make(chan []byte, 16), opened: make(chan uint16, 1), links: make(chan pppd.Session, 1), processes: make(map[string]*endpoint),
 		opt: Options{
 			Block: slot.Block{Tag: 0x1701, Base: 0x4000, Mask: 0xc000}, SlotRest: slotRest, TunnelWait: tunnelWait, TerminateWait: terminateWait,
 			PPP: PPPOptions{InterfacePrefix: "l2t", LocalIP: netip.MustParseAddr("10.0.0.1"), MTU: 1400, Auth: pppd.AuthMSCHAPv2},
 		},
 	}
+	p.renew(parts)
+	return p
+}
+
+// renew is for parts that another daemon is to have.
+func (p *population) renew(parts Parts) {
+	p.parts = parts
 	p.parts.IKEIO, p.parts.PPP, p.parts.AAA, p.parts.Sockets = postman{p}, idle{p}, openHouse{}, hearing{parts.Sockets, p}
 	p.parts.Steering, p.parts.Log = steady{}, zap.NewNop()
-	return p
 }
 
 // daemon makes a daemon that does not serve yet.

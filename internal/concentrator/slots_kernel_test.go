@@ -1,0 +1,147 @@
+//go:build kernel
+
+package concentrator
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
+)
+
+// placed is what a client without a peer has in the kernel.
+type placed struct {
+	port    uint16
+	in, out xfrm.ID
+	socket  ClientSocket
+}
+
+func (m *realMachine) must(err error) {
+	if err != nil {
+		m.tb.Helper()
+		m.tb.Fatal(err)
+	}
+}
+
+// place makes client number n in its slot, in the order in which the daemon does it.
+func (m *realMachine) place(parts Parts, block slot.Block, n int) placed {
+	m.tb.Helper()
+	port := slot.Port(int(block.Base) + n)
+	peer := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, 198<<24|18<<16+uint32(n))))
+	sa := ikev1.ChildSA{
+		SPI: 0x10000 + 2*uint32(n), Local: netip.AddrPortFrom(serverAddr.Addr(), 4500), Remote: netip.AddrPortFrom(peer, 4500), Encapsulated: true,
+		Encryption: ikev1.AESCBC, EncryptionKey: bytes.Repeat([]byte{1}, 32), Integrity: ikev1.HMACSHA256_128, IntegrityKey: bytes.Repeat([]byte{2}, 32),
+		Lifetime: time.Hour,
+	}
+	socket, err := parts.Sockets.OpenClient(serverAddr.Addr(), uint16(port), block.Mark(port))
+	m.must(err)
+	in, err := inboundSA(sa, block, port)
+	m.must(err)
+	m.must(parts.SAs.Add(in))
+	sa.SPI++
+	out, err := outboundSA(sa, block, port)
+	m.must(err)
+	m.must(parts.SAs.Add(out))
+	m.must(socket.Connect(netip.AddrPortFrom(peer, 1701)))
+	m.must(parts.Tunnels.CreateTunnel(uint16(port), 7))
+	m.must(parts.Tunnels.OpenSession(uint16(port), 1, 7, 1))
+	return placed{uint16(port), in.ID, out.ID, socket}
+}
+
+// remove takes it away.
+func (m *realMachine) remove(parts Parts, c placed) {
+	m.tb.Helper()
+	m.must(parts.Tunnels.CloseSession(c.port, 1))
+	m.must(parts.Tunnels.DeleteTunnel(uint32(c.port)))
+	m.must(c.socket.Disconnect())
+	m.must(parts.SAs.Delete(c.in))
+	m.must(parts.SAs.Delete(c.out))
+	m.must(c.socket.Close())
+}
+
+// spent is what some work has taken: by the clock, in the kernel, and in keeper and daemon.
+type spent struct{ wall, system, user time.Duration }
+
+func (m *realMachine) measure(work func()) spent {
+	m.tb.Helper()
+	read := func() (system, user time.Duration) {
+		var u unix.Rusage
+		m.must(unix.Getrusage(unix.RUSAGE_SELF, &u))
+		return time.Duration(u.Stime.Nano()), time.Duration(u.Utime.Nano())
+	}
+	begin := time.Now()
+	system, user := read()
+	work()
+	afterSystem, afterUser := read()
+	return spent{time.Since(begin), afterSystem - system, afterUser - user}
+}
+
+// BenchmarkSlots is what one client's set-up and teardown cost with so many others in place: SAs, sockets, tunnel and session, asked of the
+// keeper one after the other. The levels come up and down again, so that trouble of the machine for a while shows.
+func BenchmarkSlots(b *testing.B) {
+	const batch, rounds = 20, 25
+	m := newRealMachine(b)
+	m.dial()
+	defer m.leave()
+	parts := m.parts()
+	block := slot.Block{Tag: 0x1701, Base: 0x4000, Mask: 0xc000}
+	var there []placed
+	for i, level := range []int{100, 1000, 10_000, 1000, 100} {
+		for len(there) < level {
+			there = append(there, m.place(parts, block, len(there)))
+		}
+		for len(there) > level {
+			m.remove(parts, there[len(there)-1])
+			there = there[:len(there)-1]
+		}
+		time.Sleep(time.Second) // the kernel deletes in the background
+		b.Run(fmt.Sprintf("%d/%d", i+1, level), func(b *testing.B) {
+			b.ReportMetric(0, "ns/op")
+			var up, down []spent
+			next := level
+			for b.Loop() {
+				for range rounds {
+					var batchOf []placed
+					up = append(up, m.measure(func() {
+						for range batch {
+							batchOf = append(batchOf, m.place(parts, block, next))
+							if next++; next == block.Size() {
+								next = level
+							}
+						}
+					}))
+					down = append(down, m.measure(func() {
+						for _, c := range batchOf {
+							m.remove(parts, c)
+						}
+					}))
+				}
+			}
+			for name, list := range map[string][]spent{"up": up, "down": down} {
+				for unit, of := range map[string]func(spent) time.Duration{
+					"wall": func(s spent) time.Duration { return s.wall }, "sys": func(s spent) time.Duration { return s.system },
+					"user": func(s spent) time.Duration { return s.user },
+				} {
+					var all []time.Duration
+					for _, s := range list {
+						all = append(all, of(s))
+					}
+					slices.Sort(all)
+					b.ReportMetric(float64(all[len(all)/2].Microseconds())/batch, name+"-"+unit+"-µs")
+				}
+			}
+		})
+	}
+	for _, c := range there {
+		m.remove(parts, c)
+	}
+}
