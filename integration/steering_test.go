@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 var cleartext = fmt.Sprintf("udp and (port 1701 or (src host %s and src portrange 16384-32767))", lab.ServerAddress)
 
 // TestFlushedRuleset takes the steering table away under traffic: it comes back, traffic goes on, and nothing ever leaves or enters in the
-// clear, not even while the daemon is kept from putting it back.
+// clear, not even while the keeper is kept from putting it back.
 func TestFlushedRuleset(t *testing.T) {
 	f := setUp(t, config("", "alice", "bob"))
 	alice, bob := f.home("alice"), f.public("bob")
@@ -56,8 +57,10 @@ func TestFlushedRuleset(t *testing.T) {
 		t.Errorf("the events are %+v", events)
 	}
 
-	// The daemon sleeps, and the table stays away.
-	f.must(f.Server.Process.Pause())
+	// The keeper sleeps, and the table stays away.
+	keeper, err := f.Server.Keeper()
+	f.must(err)
+	f.must(syscall.Kill(keeper, syscall.SIGSTOP))
 	f.must(f.Server.Nft("flush ruleset"))
 	for _, way := range []struct {
 		from *lab.Namespace
@@ -69,7 +72,7 @@ func TestFlushedRuleset(t *testing.T) {
 			t.Errorf("%d pings from %s to %v got through without a steering table", pings.Received, way.from.Name, way.to)
 		}
 	}
-	f.must(f.Server.Process.Resume())
+	f.must(syscall.Kill(keeper, syscall.SIGCONT))
 	f.must(lab.Until(f.ctx, time.Second, "traffic goes on", func() error {
 		pings, err := alice.Ping(f.ctx, inner, 1, "-W", "1")
 		if err == nil && pings.Lost() > 0 {
