@@ -310,6 +310,7 @@ func (a *adoption) orphans() {
 	}
 	for name, process := range a.Processes {
 		complain("pppd of "+name, process.Kill())
+		go process.Wait() // until somebody has heard of its end, nobody else gets its interface's name
 	}
 	wanted := make(map[[2]uint16]bool)
 	for _, cl := range c.clients {

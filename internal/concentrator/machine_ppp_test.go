@@ -47,6 +47,10 @@ func (m machinePPP) Start(s pppd.Session) (PPPProcess, error) {
 		m.t.Errorf("two pppd for %s", s.Interface)
 		return nil, os.ErrExist
 	}
+	if m.exits[s.Interface] != nil {
+		m.t.Errorf("pppd of %s is started before anybody has heard of the end of the one before", s.Interface)
+		return nil, os.ErrExist
+	}
 	if _, open := m.logins[s.Name]; !open {
 		m.t.Errorf("pppd of %s is started before its login is open", s.Interface)
 	}

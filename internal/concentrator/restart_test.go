@@ -61,6 +61,24 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestRestartWithoutRecords: what nobody can take over any more is removed, and is in nobody's way.
+func TestRestartWithoutRecords(t *testing.T) {
+	play(t, 1, func(t *testing.T, b *bench) {
+		s := b.connected(1)
+		b.kill(0, 0)
+		b.m.mu.Lock()
+		clear(b.m.kept)
+		b.m.mu.Unlock()
+		b.kill(0, 0)
+		b.until("the pppd is gone, and was heard of", func() bool {
+			b.m.mu.Lock()
+			defer b.m.mu.Unlock()
+			return len(b.m.processes)+len(b.m.exits) == 0
+		})
+		s.hangup()
+	})
+}
+
 // sessionNames are those of the sessions that are up, with their users.
 func (b *bench) sessionNames() (names []string) {
 	b.t.Helper()
