@@ -12,6 +12,8 @@ import (
 
 	"github.com/l2tpctl/l2tpctl/internal/cli"
 	"github.com/l2tpctl/l2tpctl/internal/concentrator"
+	"github.com/l2tpctl/l2tpctl/internal/config"
+	"github.com/l2tpctl/l2tpctl/internal/doctor"
 	"github.com/l2tpctl/l2tpctl/internal/keeper"
 )
 
@@ -49,7 +51,9 @@ func main() {
 		TryState: keeper.Try,
 		Linger:   keeper.DefaultLinger,
 		Describe: concentrator.Describe,
-		Doctor:   examine,
+		Doctor: func(ctx context.Context, cfg *config.Config) []doctor.Finding {
+			return examine(ctx, cfg, built.Version)
+		},
 	}
 	os.Exit(cli.Run(ctx, env, os.Args[1:]))
 }

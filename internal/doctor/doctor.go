@@ -36,7 +36,9 @@ type Options struct {
 	Steering steering.Config
 	// PPPD is the path of pppd; empty means to search for it.
 	PPPD string
-	// DaemonRunning says that our own daemon holds the IKE ports, so that they are not looked at.
+	// Keeper is the one of this network namespace; nil if there is none.
+	Keeper *Keeper
+	// DaemonRunning says that our own daemon, or its keeper, holds the IKE ports, so that they are not looked at.
 	DaemonRunning bool
 	// Serving says that the daemon is up, so that its steering table must be there.
 	Serving bool
@@ -56,7 +58,7 @@ func check(ctx context.Context, o Options, p probes) []Finding {
 	var findings []Finding
 	for _, c := range []func(context.Context, Options, probes) []Finding{
 		checkKernel, checkPrivileges, checkIPsec, checkOffload, checkL2TP, checkNftables,
-		checkPPPD, checkSysctls, checkLoopback, checkPorts, checkClientPorts, checkSlots, checkDrift, checkBlacklists, checkGRO,
+		checkPPPD, checkSysctls, checkLoopback, checkPorts, checkClientPorts, checkSlots, checkKeeper, checkDrift, checkBlacklists, checkGRO,
 	} {
 		if ctx.Err() != nil {
 			break

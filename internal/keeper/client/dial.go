@@ -48,7 +48,8 @@ func (e *VersionError) Error() string {
 
 // A BusyError says that another daemon is connected to the keeper.
 type BusyError struct {
-	PID int
+	PID         int
+	KeeperBuild string
 }
 
 // Error names the other daemon.
@@ -115,7 +116,7 @@ func (c *Conn) hello(ctx context.Context, build string) error {
 		}
 		r := refused.Refusal
 		if r.BusyWith != 0 {
-			return &BusyError{PID: r.BusyWith}
+			return &BusyError{PID: r.BusyWith, KeeperBuild: r.Build}
 		}
 		if common := min(r.Newest, protocol.Current); common < version && common >= max(r.Oldest, protocol.Oldest) {
 			version = common
