@@ -40,7 +40,7 @@ type Counters struct {
 	Malformed       Counter `json:"malformed"`         // not L2TPv2 (RFC 2661), or truncated
 	ForeignTunnelID Counter `json:"foreign_tunnel_id"` // L2TP data with the tunnel id of another client
 	SpoofedSource   Counter `json:"spoofed_source"`    // from a PPP interface or a plain peer, with a source address not routed to the interface
-	ClearOutput     Counter `json:"clear_output"`      // from a client's socket, but no IPsec on the route; from that of a plain tunnel, but to nobody listed
+	ClearOutput     Counter `json:"clear_output"`      // from a client's socket, but no IPsec on the route; from that of a plain tunnel, but to nobody listed; or an error of ICMP about a packet to a client's port
 	SteeredIn       Counter `json:"steered_in"`        // delivered to a client's port
 	SteeredOut      Counter `json:"steered_out"`       // sent by a client's port
 	PlainForeign    Counter `json:"plain_foreign"`     // from a plain peer, but not for a tunnel of its own

@@ -31,6 +31,17 @@ const (
 	offTunnelIDLong = offL2TP + 4
 )
 
+// Types of ICMP errors (RFC 792, RFC 4443), and offsets from the ICMP header: it has 8 octets, and then comes what the error is about.
+const (
+	icmpUnreachable  = 3
+	icmp6Unreachable = 1
+
+	offQuotedProtocol  = 8 + 9
+	offQuotedPort      = 8 + 20 + offDestPort // without IP options
+	offQuotedProtocol6 = 8 + 6
+	offQuotedPort6     = 8 + 40 + offDestPort // without extension headers
+)
+
 func be16(v uint16) []byte     { return binary.BigEndian.AppendUint16(nil, v) }
 func native32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 
@@ -54,8 +65,10 @@ func and(mask []byte) expr.Any {
 }
 
 // udp matches UDP over IPv4 and IPv6.
-func udp() []expr.Any {
-	return []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: scratch}, cmp(expr.CmpOpEq, []byte{unix.IPPROTO_UDP})}
+func udp() []expr.Any { return l4proto(unix.IPPROTO_UDP) }
+
+func l4proto(number byte) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: scratch}, cmp(expr.CmpOpEq, []byte{number})}
 }
 
 // secpath matches packets that were decrypted by IPsec, or those that were not.

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 )
 
 // Names of the chains. The first two are base chains, the others are reached by goto and each ends with a drop, so that a rule which a strange
@@ -79,10 +80,25 @@ func (c Config) chains() []chain {
 				reject("source address not routed to this PPP interface", counterSpoofedSource, interfacePrefix(expr.CmpOpEq, c.InterfacePrefix), noReversePath()),
 			})},
 		// The encrypted packet passes here again and still has the mark; its port 4500 is outside of the block.
-		{chainOutput, append(
+		{chainOutput, slices.Concat(
 			[]rule{{"sent by a client's socket", join(c.tagged(), udp(), maskedField(expr.CmpOpEq, offSourcePort, be16(c.PortMask), be16(c.PortBase)), gotoChain(chainReply))}},
-			c.plainOutgoing()...)},
+			c.plainOutgoing(),
+			c.quotations(),
+		)},
 	}...)
+}
+
+// quotations drops errors of ICMP about packets to the port of a client that has no socket: as long as its SAs are there, what such an error
+// quotes has come out of ESP, and would go back in the clear.
+func (c Config) quotations() []rule {
+	about := func(protocol, unreachable byte, offProtocol, offPort uint32) []expr.Any {
+		return join(l4proto(protocol), field(expr.CmpOpEq, 0, []byte{unreachable}), field(expr.CmpOpEq, offProtocol, []byte{unix.IPPROTO_UDP}),
+			maskedField(expr.CmpOpEq, offPort, be16(c.PortMask), be16(c.PortBase)))
+	}
+	return []rule{
+		reject("not in quotations either", counterClearOutput, about(unix.IPPROTO_ICMP, icmpUnreachable, offQuotedProtocol, offQuotedPort)),
+		reject("not in quotations either, IPv6", counterClearOutput, about(unix.IPPROTO_ICMPV6, icmp6Unreachable, offQuotedProtocol6, offQuotedPort6)),
+	}
 }
 
 // tagged matches our marks.
