@@ -275,7 +275,9 @@ func (k *Keeper) stop() error {
 	}
 	var err error
 	if m != nil {
+		answered := k.answerAccounting()
 		err = m.close()
+		answered()
 	}
 	k.log.Info("everything was given back", zap.Int("records", k.store.count()))
 	err = errors.Join(err, k.held.close(), k.close())
