@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -26,18 +25,20 @@ func (c *Capture) Stop() ([]string, error) {
 	if err := c.process.Signal(syscall.SIGINT, 10*time.Second); err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(c.process.Log)
-	if err != nil {
-		return nil, fmt.Errorf("read what tcpdump printed: %w", err)
+	if text := c.text(); !strings.Contains(text, "0 packets dropped by kernel") {
+		return nil, fmt.Errorf("tcpdump has not seen everything: %s", lastLines(text, 5))
 	}
-	if !strings.Contains(string(text), "0 packets dropped by kernel") {
-		return nil, fmt.Errorf("tcpdump has not seen everything: %s", lastLines(string(text), 5))
-	}
-	var packets []string
-	for line := range strings.Lines(string(text)) {
+	return c.Packets(), nil
+}
+
+// Packets returns a line for each packet so far.
+func (c *Capture) Packets() (packets []string) {
+	for line := range strings.Lines(c.text()) {
 		if strings.Contains(line, " > ") {
 			packets = append(packets, strings.TrimSpace(line))
 		}
 	}
-	return packets, nil
+	return packets
 }
+
+func (c *Capture) text() string { return after(c.process.Log, c.process.from) }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -47,9 +46,7 @@ func (s *Server) config() string { return filepath.Join(s.dir, "config.yaml") }
 
 // Start starts the daemon and waits until it answers on its control socket.
 func (s *Server) Start(ctx context.Context) error {
-	var err error
-	s.Process, err = s.lab.start(s.Command(context.Background(), s.binary, "serve", "-c", s.config()), s.Name, "serve.log")
-	if err != nil {
+	if err := s.Launch(); err != nil {
 		return err
 	}
 	return Until(ctx, 60*time.Second, "the daemon answers", func() error {
@@ -63,32 +60,14 @@ func (s *Server) Start(ctx context.Context) error {
 	})
 }
 
+// Launch is Start without waiting.
+func (s *Server) Launch() (err error) {
+	s.Process, err = s.lab.start(s.Command(context.Background(), s.binary, "serve", "-c", s.config()), s.Name, "serve.log")
+	return err
+}
+
 // Stop ends the daemon with SIGTERM. An exit status that is not zero is an error.
 func (s *Server) Stop() error { return s.Process.Signal(syscall.SIGTERM, 30*time.Second) }
-
-// KillKeeper kills the keeper of the daemon, which has no time to end anything.
-func (s *Server) KillKeeper() error {
-	pid, err := s.Keeper()
-	if err != nil {
-		return err
-	}
-	return syscall.Kill(pid, syscall.SIGKILL)
-}
-
-// Keeper returns the process id of the keeper.
-func (s *Server) Keeper() (int, error) {
-	pids, err := processesIn("net", s.path())
-	if err != nil {
-		return 0, err
-	}
-	for _, pid := range pids {
-		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if err == nil && bytes.Contains(line, []byte("\x00keeper\x00")) {
-			return pid, nil
-		}
-	}
-	return 0, errors.New("the daemon has no keeper")
-}
 
 // CLI runs l2tpctl against the daemon and returns what it printed.
 func (s *Server) CLI(ctx context.Context, args ...string) (string, error) {
@@ -227,10 +206,4 @@ func (s *Server) Says(ctx context.Context, limit time.Duration, words ...string)
 }
 
 // FDs returns how many file descriptors the daemon has open.
-func (s *Server) FDs() (int, error) {
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.Process.PID()))
-	if err != nil {
-		return 0, fmt.Errorf("list the daemon's file descriptors: %w", err)
-	}
-	return len(entries), nil
-}
+func (s *Server) FDs() (int, error) { return FDs(s.Process.PID()) }

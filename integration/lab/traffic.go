@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -65,17 +64,14 @@ func (s *PingStream) Stop() (Pings, error) {
 	if err := s.process.Signal(syscall.SIGINT, 10*time.Second); err != nil && !errors.As(err, &status) {
 		return Pings{}, err
 	}
-	text, err := os.ReadFile(s.process.Log)
-	if err != nil {
-		return Pings{}, fmt.Errorf("read what ping printed: %w", err)
-	}
-	pings, err := parsePings(string(text))
+	text := after(s.process.Log, s.process.from)
+	pings, err := parsePings(text)
 	if err != nil {
 		return pings, err
 	}
-	sequences := pingSequence.FindAllSubmatch(text, -1)
+	sequences := pingSequence.FindAllStringSubmatch(text, -1)
 	if len(sequences) > 0 {
-		if last, err := strconv.Atoi(string(sequences[len(sequences)-1][1])); err == nil && pings.Sent == last+1 {
+		if last, err := strconv.Atoi(sequences[len(sequences)-1][1]); err == nil && pings.Sent == last+1 {
 			pings.Sent = last
 		}
 	}

@@ -112,11 +112,23 @@ func cpuOf(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * clockTick, nil
 }
 
-// RSS returns the octets of memory that the daemon has in use.
-func (s *Server) RSS() (uint64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Process.PID()))
+// FDs returns how many file descriptors a process has open.
+func FDs(pid int) (int, error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
-		return 0, fmt.Errorf("read the daemon's memory: %w", err)
+		return 0, fmt.Errorf("list the file descriptors of a program: %w", err)
+	}
+	return len(entries), nil
+}
+
+// RSS returns the octets of memory that the daemon has in use.
+func (s *Server) RSS() (uint64, error) { return RSS(s.Process.PID()) }
+
+// RSS returns the octets of memory that a process has in use.
+func RSS(pid int) (uint64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, fmt.Errorf("read a program's memory: %w", err)
 	}
 	for line := range strings.Lines(string(status)) {
 		if text, ok := strings.CutPrefix(line, "VmRSS:"); ok {
@@ -124,5 +136,5 @@ func (s *Server) RSS() (uint64, error) {
 			return kib << 10, err
 		}
 	}
-	return 0, errors.New("read the daemon's memory: no VmRSS in its status")
+	return 0, errors.New("read a program's memory: no VmRSS in its status")
 }

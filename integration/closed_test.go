@@ -1,0 +1,275 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/l2tpctl/l2tpctl/integration/lab"
+	"github.com/l2tpctl/l2tpctl/internal/control"
+)
+
+// leaks matches what must never leave the server: L2TP outside of ESP, and errors of ICMP, which quote what came out of
+// ESP; those about ESP in UDP itself, to port 4500, quote only that.
+var leaks = fmt.Sprintf("src host %s and (udp and (port 1701 or src portrange 16384-32767) or icmp[icmptype] == icmp-unreach and not icmp[30:2] == 4500)", lab.ServerAddress)
+
+// closed is a scene with two clients, of which none may hear of the other in the clear.
+type closed struct {
+	*fixture
+	alice, bob     *lab.Client // behind the NAT and not
+	ofAlice, ofBob control.Session
+	wire           *lab.Capture
+}
+
+func newClosed(t *testing.T) *closed {
+	c := &closed{fixture: setUp(t, config("", "alice", "bob"))}
+	c.alice, c.bob = c.home("alice"), c.public("bob")
+	c.ofAlice, c.ofBob = c.connect(c.alice), c.connect(c.bob)
+	var err error
+	c.wire, err = c.Server.Capture("eth0", leaks)
+	c.must(err)
+	return c
+}
+
+// traffic sends both ways, to and from a client, and expects all answers, or none.
+func (c *closed) traffic(what string, client *lab.Client, session control.Session, passes bool) {
+	c.t.Helper()
+	for _, way := range []func() (lab.Pings, error){
+		func() (lab.Pings, error) { return client.Ping(c.ctx, inner, 5, "-W", "1") },
+		func() (lab.Pings, error) { return c.Server.Ping(c.ctx, session.IP, 5, "-W", "1") },
+	} {
+		pings, err := way()
+		if !passes && err != nil && strings.Contains(err.Error(), "Network is unreachable") {
+			continue // there is not even an interface
+		}
+		c.must(err)
+		if want := map[bool]int{true: pings.Sent}[passes]; pings.Received != want {
+			c.t.Errorf("%s: %d of %d pings of %s are answered, want %d", what, pings.Received, pings.Sent, client.Name, want)
+		}
+	}
+	c.tight(what)
+}
+
+// tight expects that nothing has left in the clear until now.
+func (c *closed) tight(what string) {
+	c.t.Helper()
+	if packets := c.wire.Packets(); len(packets) > 0 {
+		c.t.Fatalf("%s: in the clear:\n%s", what, strings.Join(packets, "\n"))
+	}
+}
+
+// again connects a client whose server has forgotten it.
+func (c *closed) again(client *lab.Client) {
+	c.t.Helper()
+	c.must(client.Restart(c.ctx))
+	c.passesTraffic(client, c.connect(client))
+}
+
+// TestClosedWithoutDaemon takes SAs away, one direction or both, while nobody serves.
+func TestClosedWithoutDaemon(t *testing.T) {
+	c := newClosed(t)
+	c.Server.Process.Kill()
+	c.traffic("without a daemon", c.alice, c.ofAlice, true)
+	c.traffic("without a daemon", c.bob, c.ofBob, true)
+	c.must(c.Server.Start(c.ctx))
+	for _, gone := range [][]string{{"out"}, {"in"}, {"in", "out"}} {
+		what := "without SA " + strings.Join(gone, " and ")
+		var commands []string
+		for _, direction := range gone {
+			for _, session := range []control.Session{c.ofAlice, c.ofBob} {
+				sa := c.saOf(session, direction)
+				commands = append(commands, fmt.Sprintf("xfrm state delete src %s dst %s proto esp spi %s", sa.Src, sa.Dst, sa.SPI))
+			}
+		}
+		c.Server.Process.Kill()
+		c.must(c.Server.Batch(commands...))
+		c.traffic(what, c.alice, c.ofAlice, false)
+		c.traffic(what, c.bob, c.ofBob, false)
+		c.must(c.Server.Start(c.ctx))
+		for _, client := range []*lab.Client{c.alice, c.bob} {
+			c.must(client.IPsecUp(c.ctx))
+		}
+		c.traffic(what+", negotiated anew", c.alice, c.ofAlice, true)
+		c.traffic(what+", negotiated anew", c.bob, c.ofBob, true)
+	}
+	c.must(c.alice.Disconnect(c.ctx))
+	c.must(c.bob.Disconnect(c.ctx))
+	c.empty(60 * time.Second)
+}
+
+// TestClosedWithoutSteering has a program own a table of the name of ours, so that nobody can put ours back, with a daemon and without.
+func TestClosedWithoutSteering(t *testing.T) {
+	c := newClosed(t)
+	nft := c.Server.Command(context.Background(), "nft", "-i")
+	script, err := nft.StdinPipe()
+	c.must(err)
+	owner, err := c.Start(nft, "nft-owner.log")
+	c.must(err)
+	_, err = io.WriteString(script, "delete table inet l2tpctl; add table inet l2tpctl { flags owner; }\n")
+	c.must(err)
+	c.must(lab.Until(c.ctx, 10*time.Second, "the daemon knows that it cannot steer", func() error {
+		events, err := c.Server.Events(c.ctx, "steering_missing")
+		if err == nil && (len(events) != 1 || events[0].Severity != "error") {
+			err = fmt.Errorf("the events are %+v", events)
+		}
+		return err
+	}))
+	c.traffic("without steering", c.alice, c.ofAlice, false)
+	c.traffic("without steering", c.bob, c.ofBob, false)
+	c.Server.Process.Kill()
+	c.traffic("without steering and daemon", c.alice, c.ofAlice, false)
+	c.must(c.Server.Start(c.ctx))
+	c.traffic("without steering, after a restart", c.bob, c.ofBob, false)
+	owner.Kill()
+	c.must(lab.Until(c.ctx, 20*time.Second, "the table is back", func() error {
+		drift, err := c.Server.Drift(c.ctx)
+		if err == nil && len(drift) > 0 {
+			err = fmt.Errorf("daemon and kernel differ in %+v", drift)
+		}
+		return err
+	}))
+	c.traffic("with steering again", c.alice, c.ofAlice, true)
+	c.traffic("with steering again", c.bob, c.ofBob, true)
+	c.must(c.alice.Disconnect(c.ctx))
+	c.must(c.bob.Disconnect(c.ctx))
+	c.empty(60 * time.Second)
+}
+
+// TestClosedWithoutKeeper kills daemon and keeper: SAs and tunnels are in the kernel still, and the clients go on sending.
+func TestClosedWithoutKeeper(t *testing.T) {
+	c := newClosed(t)
+	c.must(c.Server.KillKeeper())
+	select {
+	case <-c.Server.Process.Ended():
+	case <-time.After(20 * time.Second):
+		t.Fatal("the daemon goes on without a keeper")
+	}
+	c.traffic("without a keeper", c.alice, c.ofAlice, false)
+	c.traffic("without a keeper", c.bob, c.ofBob, false)
+	time.Sleep(3 * time.Second) // LCP echo, Hello
+	c.tight("a while without a keeper")
+	c.must(c.Server.Start(c.ctx))
+	c.must(c.Server.WaitClean(c.ctx, 10*time.Second, false))
+	c.traffic("after the sweep", c.alice, c.ofAlice, false)
+	for _, client := range []*lab.Client{c.alice, c.bob} {
+		c.again(client)
+	}
+	c.tight("after reconnecting")
+	c.must(c.alice.Disconnect(c.ctx))
+	c.must(c.bob.Disconnect(c.ctx))
+	c.empty(60 * time.Second)
+}
+
+// TestCrash ends the daemon as a defect in it does, with SIGABRT and the stacks of its goroutines, and by a limit of memory's SIGSEGV: the next
+// one adopts everything.
+func TestCrash(t *testing.T) {
+	c := newClosed(t)
+	before, err := c.Server.Sessions(c.ctx)
+	c.must(err)
+	for _, signal := range []syscall.Signal{syscall.SIGABRT, syscall.SIGQUIT, syscall.SIGSEGV} {
+		stream, err := c.alice.PingContinuously(inner, 20)
+		c.must(err)
+		if err := c.Server.Process.Signal(signal, 20*time.Second); err == nil {
+			t.Errorf("%v: the daemon has ended as if nothing had been", signal)
+		}
+		c.must(c.Server.Start(c.ctx))
+		c.unchanged(before)
+		pings, err := stream.Stop()
+		if c.must(err); pings.Lost() > 0 {
+			t.Errorf("%v: %d of %d pings were lost", signal, pings.Lost(), pings.Sent)
+		}
+		c.traffic(signal.String(), c.bob, c.ofBob, true)
+	}
+	c.sameAsWanted()
+	c.must(c.alice.Disconnect(c.ctx))
+	c.must(c.bob.Disconnect(c.ctx))
+	c.empty(60 * time.Second)
+}
+
+// TestKeeperByItself has a keeper that was started before the daemon, as systemd does: the daemon's end leaves the sessions, and the keeper's
+// says goodbye to everybody.
+func TestKeeperByItself(t *testing.T) {
+	f := surroundings(t, os.Getenv(lab.BinaryVariable), config("", "alice", "bob"))
+	keeper, err := f.Server.StartKeeper(f.ctx)
+	f.must(err)
+	f.must(f.Server.Start(f.ctx))
+	alice, bob := f.home("alice"), f.public("bob")
+	f.connect(alice)
+	f.connect(bob)
+	before, err := f.Server.Sessions(f.ctx)
+	f.must(err)
+	stream, err := alice.PingContinuously(inner, 20)
+	f.must(err)
+	f.must(f.Server.Stop())
+	time.Sleep(time.Second)
+	f.must(f.Server.Start(f.ctx))
+	f.unchanged(before)
+	pings, err := stream.Stop()
+	if f.must(err); pings.Lost() > 0 || pings.Sent < 20 {
+		t.Errorf("%d of %d pings were lost", pings.Lost(), pings.Sent)
+	}
+	charonA, xl2tpdA := alice.LogMarks()
+	charonB, xl2tpdB := bob.LogMarks()
+	f.must(keeper.Signal(syscall.SIGTERM, 40*time.Second))
+	select {
+	case <-f.Server.Process.Ended():
+	case <-time.After(20 * time.Second):
+		t.Error("the daemon goes on without a keeper")
+	}
+	for _, c := range []struct {
+		*lab.Client
+		charon, xl2tpd int64
+	}{{alice, charonA, xl2tpdA}, {bob, charonB, xl2tpdB}} {
+		f.must(c.WaitDown(f.ctx))
+		f.must(c.TunnelSays(f.ctx, c.xl2tpd, "the server is stopping"))
+		f.must(c.CharonSays(f.ctx, c.charon, "received DELETE for IKE_SA"))
+	}
+	f.must(f.Server.WaitNobody(f.ctx, 10*time.Second))
+	f.must(f.Server.WaitClean(f.ctx, 10*time.Second, true))
+}
+
+// TestLingering kills the daemon of a keeper that does not wait for long.
+func TestLingering(t *testing.T) {
+	f := surroundings(t, os.Getenv(lab.BinaryVariable), config("", "alice", "bob"))
+	keeper, err := f.Server.StartKeeper(f.ctx, "--linger", "3s", "--for-serve")
+	f.must(err)
+	f.must(f.Server.Start(f.ctx))
+	alice, bob := f.home("alice"), f.public("bob")
+	ofAlice := f.connect(alice)
+	f.connect(bob)
+	before, err := f.Server.Sessions(f.ctx)
+	f.must(err)
+	f.restarted() // within three seconds
+	f.unchanged(before)
+	f.passesTraffic(alice, ofAlice)
+	f.Server.Process.Kill()
+	died := time.Now()
+	select {
+	case <-keeper.Ended():
+		t.Logf("the keeper ended %v after the daemon", time.Since(died).Round(time.Millisecond))
+		if time.Since(died) < 3*time.Second {
+			t.Error("that is too early")
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the keeper waits for ever")
+	}
+	f.must(f.Server.WaitNobody(f.ctx, time.Second))
+	f.must(f.Server.WaitClean(f.ctx, 10*time.Second, true))
+	for _, c := range []*lab.Client{alice, bob} {
+		f.must(c.WaitDown(f.ctx)) // PPP said goodbye
+	}
+	f.must(f.Server.Start(f.ctx))
+	f.must(alice.Restart(f.ctx))
+	f.passesTraffic(alice, f.connect(alice))
+	f.must(alice.Disconnect(f.ctx))
+	f.empty(60 * time.Second)
+	f.must(f.Server.Stop())
+	f.must(f.Server.WaitClean(f.ctx, 10*time.Second, true))
+}
