@@ -52,8 +52,10 @@ type tunnels interface {
 type machine struct {
 	log   *zap.Logger
 	tell  func(op protocol.Op, body any)
-	setup protocol.Setup // with its defaults
-	block slot.Block     // of the clients
+	block slot.Block // of the clients
+
+	changing sync.RWMutex   // guards setup, which change writes
+	setup    protocol.Setup // with its defaults
 
 	sas      associations
 	saList   associations // for dumps, during which a connection does nothing else
@@ -254,9 +256,16 @@ func (m *machine) ownsTunnel(t l2tpnl.Tunnel) bool {
 	return t.ID <= 0xffff && m.ownsPort(uint16(t.ID)) && t.Local.Port() == uint16(t.ID)
 }
 
+// settings are the setup as it is now.
+func (m *machine) settings() protocol.Setup {
+	m.changing.RLock()
+	defer m.changing.RUnlock()
+	return m.setup
+}
+
 // ownsPort reports whether a port is one of the clients', or of peers without IPsec.
 func (m *machine) ownsPort(port uint16) bool {
-	s := m.setup.Steering
+	s := m.settings().Steering
 	return m.block.Contains(slot.Port(port)) || len(s.PlainPeers) > 0 && port&s.PlainMask == s.PlainBase
 }
 
@@ -279,14 +288,16 @@ func (m *machine) change(s protocol.Setup) error {
 				protocol.ErrOtherSetup, c.name, c.now, c.new)
 		}
 	}
-	if err := m.changePlain(s); err != nil {
+	if err := m.changePlain(old, s); err != nil {
 		return err
 	}
 	if !slices.Equal(old.Steering.PlainPeers, s.Steering.PlainPeers) {
 		if err := m.table.replace(s.Steering); err != nil {
-			return err
+			return errors.Join(err, m.changePlain(s, old))
 		}
+		m.changing.Lock()
 		m.setup.Steering = s.Steering
+		m.changing.Unlock()
 	}
 	if slices.Equal(old.Listen, s.Listen) {
 		return nil
@@ -313,6 +324,9 @@ func (m *machine) listen(addrs []netip.Addr) error {
 		m.ike = files
 		return err
 	}
-	m.ike, m.setup.Listen = files, addrs
+	m.ike = files
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	m.setup.Listen = addrs
 	return err
 }

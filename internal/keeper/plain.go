@@ -14,7 +14,7 @@ import (
 
 // plainBlock is the block of the tunnels of peers without IPsec; false if there are no such peers.
 func (m *machine) plainBlock() (slot.Block, bool) {
-	s := m.setup.Steering
+	s := m.settings().Steering
 	return slot.Block{Tag: s.Tag, Base: s.PlainBase, Mask: s.PlainMask}, len(s.PlainPeers) > 0
 }
 
@@ -43,7 +43,7 @@ func (m *machine) mayConnect(o protocol.Connect) error {
 	if !plain.Contains(slot.Port(o.Port)) || m.block.Contains(slot.Port(o.Port)) {
 		return nil
 	}
-	if slices.ContainsFunc(m.setup.Steering.PlainPeers, func(p netip.Prefix) bool { return p.Contains(o.Remote.Addr()) }) {
+	if slices.ContainsFunc(m.settings().Steering.PlainPeers, func(p netip.Prefix) bool { return p.Contains(o.Remote.Addr()) }) {
 		return nil
 	}
 	return fmt.Errorf("connect the socket of slot %d to %s, who may not do without IPsec: %w", o.Port, o.Remote, protocol.ErrNotOurs)
@@ -64,9 +64,8 @@ func (m *machine) listenPlain(s protocol.Setup) error {
 	return nil
 }
 
-// changePlain is listenPlain, if the sockets of another setup are others. On an error they are as they were.
-func (m *machine) changePlain(s protocol.Setup) error {
-	old := m.setup
+// changePlain is listenPlain, if the sockets of setup s are others than those of old. On an error they are as they were.
+func (m *machine) changePlain(old, s protocol.Setup) error {
 	with, had := len(s.Steering.PlainPeers) > 0, len(old.Steering.PlainPeers) > 0
 	if with == had && (!with || slices.Equal(s.Listen, old.Listen)) {
 		return nil

@@ -24,8 +24,8 @@ type process struct {
 
 // startPPP waits until the client is ready for pppd, or the daemon has gone, and starts it on a copy of the session's socket.
 func (m *machine) startPPP(ctx context.Context, asked protocol.PPP) (_ reply, err error) {
-	if !strings.HasPrefix(asked.Interface, m.setup.Steering.InterfacePrefix) {
-		return reply{}, fmt.Errorf("start pppd for %q: interfaces begin with %q: %w", asked.Interface, m.setup.Steering.InterfacePrefix, protocol.ErrNotOurs)
+	if prefix := m.settings().Steering.InterfacePrefix; !strings.HasPrefix(asked.Interface, prefix) {
+		return reply{}, fmt.Errorf("start pppd for %q: interfaces begin with %q: %w", asked.Interface, prefix, protocol.ErrNotOurs)
 	}
 	s := asked.PPPD()
 	p := &process{told: protocol.Process{Interface: s.Interface, Name: s.Name, Tunnel: s.TunnelID, Session: s.SessionID}}
