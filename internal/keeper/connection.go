@@ -19,6 +19,13 @@ import (
 // helloWait is how long somebody who has connected may take to say hello.
 const helloWait = 10 * time.Second
 
+const (
+	// maxLong is how many requests may be done beside the others; more wait, and what comes after them too.
+	maxLong = 4096
+	// maxLongBody is how many octets such a request may have: those of a setup with thousands of peers.
+	maxLongBody = 64 << 10
+)
+
 // connection is the daemon.
 type connection struct {
 	k      *Keeper
@@ -29,13 +36,14 @@ type connection struct {
 	ctx    context.Context // done when the daemon has gone
 	cancel context.CancelFunc
 	long   sync.WaitGroup // requests that are done beside the others
+	places chan struct{}  // has one for each of them
 	gone   chan struct{}  // closed when everything of it has ended
 	pauses chan *pausing  // wishes
 }
 
 // newConnection is of a daemon that has said hello.
 func newConnection(k *Keeper, t *protocol.Transport, pid int, build string) *connection {
-	c := &connection{k: k, t: t, out: newOutbox(t), pid: pid, build: build, gone: make(chan struct{}), pauses: make(chan *pausing, 1)}
+	c := &connection{k: k, t: t, out: newOutbox(t), pid: pid, build: build, gone: make(chan struct{}), pauses: make(chan *pausing, 1), places: make(chan struct{}, maxLong)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -138,7 +146,7 @@ func (k *Keeper) admit(t *protocol.Transport, hello protocol.Hello, pid int) (*c
 	k.changed()
 	w := protocol.Welcome{Protocol: hello.Protocol, Build: k.cfg.Build, PID: os.Getpid(), ForServe: k.cfg.ForServe, Secret: k.secret}
 	if k.machine != nil {
-		setup := k.machine.setup
+		setup := k.machine.settings()
 		w.Setup = &setup
 	}
 	return c, w, nil
@@ -190,7 +198,15 @@ func (c *connection) read() error {
 		}
 		r := &request{conn: c, op: m.Op, body: m.Body, files: m.Files}
 		if m.Op.Long() {
-			c.long.Go(func() { c.answer(m.ID, r) })
+			if len(m.Body) > maxLongBody {
+				m.Close()
+				return fmt.Errorf("%w: %d octets to %s", protocol.ErrMalformed, len(m.Body), m.Op)
+			}
+			c.places <- struct{}{}
+			c.long.Go(func() {
+				defer func() { <-c.places }()
+				c.answer(m.ID, r)
+			})
 			continue
 		}
 		c.answer(m.ID, r)

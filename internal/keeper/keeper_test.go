@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -315,4 +316,18 @@ func TestHeldFiles(t *testing.T) {
 		t.Errorf("the path of the held listener after the end: %v", err)
 	}
 	k.ended(t)
+}
+
+// TestLongBodies: many requests are done side by side, so each has to be small.
+func TestLongBodies(t *testing.T) {
+	k := start(t, nil)
+	c := k.dial(t)
+	s := testSetup
+	s.Listen = make([]netip.Addr, 8<<10)
+	for i := range s.Listen {
+		s.Listen[i] = netip.AddrFrom16([16]byte{0: 0xfd, 14: byte(i >> 8), 15: byte(i)})
+	}
+	if _, err := c.Setup(t.Context(), s); !errors.Is(err, client.ErrGone) {
+		t.Errorf("a setup with %d addresses: %v", len(s.Listen), err)
+	}
 }

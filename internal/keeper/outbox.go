@@ -9,6 +9,8 @@ import (
 const (
 	// maxUnread is how many octets may wait for a daemon that does not read; then it is given up.
 	maxUnread = 1 << 30
+	// fileSize is what a file counts that goes with a message, in octets.
+	fileSize = 4 << 10
 	// maxBacklog is how many may wait before lines of pppd are dropped.
 	maxBacklog = 1 << 20
 )
@@ -20,7 +22,7 @@ type outbox struct {
 	mu      sync.Mutex
 	changed sync.Cond
 	waiting []protocol.Message
-	octets  int  // of waiting, and of what is being written
+	octets  int  // the size of waiting, and of what is being written
 	writing bool // a message
 	held    bool // nothing is written for a while
 	closed  bool // nothing is added any more
@@ -34,6 +36,9 @@ func newOutbox(t *protocol.Transport) *outbox {
 	return o
 }
 
+// size is what a message counts.
+func (o *outbox) size(m protocol.Message) int { return len(m.Body) + fileSize*len(m.Files) }
+
 // add takes over a message.
 func (o *outbox) add(m protocol.Message) {
 	o.mu.Lock()
@@ -43,7 +48,7 @@ func (o *outbox) add(m protocol.Message) {
 		m.Close()
 		return
 	}
-	if o.octets += len(m.Body); o.octets > maxUnread {
+	if o.octets += o.size(m); o.octets > maxUnread {
 		o.failed = true
 		m.Close()
 		_ = o.transport.Close() // the reader hears of it
@@ -60,10 +65,11 @@ func (o *outbox) run() {
 		if !ok {
 			return
 		}
+		size := o.size(m) // Close forgets the files
 		err := o.transport.Write(m)
 		m.Close()
 		o.mu.Lock()
-		o.octets -= len(m.Body)
+		o.octets -= size
 		o.writing = false
 		o.failed = o.failed || err != nil
 		o.changed.Broadcast()
@@ -77,7 +83,7 @@ func (o *outbox) next() (m protocol.Message, ok bool) {
 	for {
 		if o.failed { // what the daemon has written is still to be read
 			for i := range o.waiting {
-				o.octets -= len(o.waiting[i].Body)
+				o.octets -= o.size(o.waiting[i])
 				o.waiting[i].Close()
 			}
 			o.waiting = nil

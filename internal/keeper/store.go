@@ -14,8 +14,15 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 )
 
-// maxStored is how many octets all records may have.
-const maxStored = 1 << 30
+const (
+	// maxStored is how many octets all records may have: many times what the clients of all slots need, and little enough to be told in one reply.
+	maxStored = 256 << 20
+	// recordOverhead is about what a record takes besides its octets.
+	recordOverhead = 128
+)
+
+// size is what a record counts.
+func size(key string, value []byte) int { return recordOverhead + len(key) + len(value) }
 
 // store has the daemon's records.
 type store struct {
@@ -34,7 +41,7 @@ func (s *store) change(changes []protocol.Change) error {
 			return fmt.Errorf("store a record of %d octets under a key of %d: %w", len(c.Value), len(c.Key), os.ErrInvalid)
 		}
 		if c.Value != nil {
-			octets += len(c.Key) + len(c.Value)
+			octets += size(c.Key, c.Value)
 		}
 	}
 	if octets > maxStored {
@@ -42,12 +49,12 @@ func (s *store) change(changes []protocol.Change) error {
 	}
 	for _, c := range changes {
 		if old, ok := s.records[c.Key]; ok {
-			s.octets -= len(c.Key) + len(old)
+			s.octets -= size(c.Key, old)
 			clear(old) // there are keys in it
 			delete(s.records, c.Key)
 		}
 		if c.Value != nil {
-			s.octets += len(c.Key) + len(c.Value)
+			s.octets += size(c.Key, c.Value)
 			s.records[c.Key] = c.Value
 		}
 	}
@@ -79,10 +86,13 @@ type shelf struct {
 	files map[string]*os.File
 }
 
-// put keeps a copy of f.
+// put keeps a copy of f. A socket has to be one that listens: of a connection, such as the daemon's to us, nobody would see the end.
 func (s *shelf) put(name string, f *os.File) error {
 	if name == "" || len(name) > protocol.MaxHeldName {
 		return fmt.Errorf("hold a file: a name of %d octets: %w", len(name), os.ErrInvalid)
+	}
+	if err := holdable(f); err != nil {
+		return fmt.Errorf("hold %q: %w", name, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +129,7 @@ func (s *shelf) close() error {
 	defer s.mu.Unlock()
 	var errs []error
 	for name, f := range s.files {
-		if path := listenerPath(f); path != "" {
+		if path := listenerPath(f); isSocket(path) {
 			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 				errs = append(errs, fmt.Errorf("remove the socket held as %q: %w", name, err))
 			}
@@ -130,16 +140,47 @@ func (s *shelf) close() error {
 	return errors.Join(errs...)
 }
 
+// holdable says why a file is not to be held.
+func holdable(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() == os.ModeSocket && !listens(f) {
+		return fmt.Errorf("a socket that does not listen: %w", os.ErrInvalid)
+	}
+	return nil
+}
+
+// listens reports whether f is a socket that connections are made to.
+func listens(f *os.File) (yes bool) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		listening, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		yes = err == nil && listening != 0
+	})
+	return yes
+}
+
+// isSocket reports whether there is a socket at a path.
+func isSocket(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().Type() == os.ModeSocket
+}
+
 // listenerPath is the path of a listening unix socket, or empty.
 func listenerPath(f *os.File) (path string) {
+	if !listens(f) {
+		return ""
+	}
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return ""
 	}
 	_ = raw.Control(func(fd uintptr) {
-		if listening, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listening == 0 {
-			return
-		}
 		name, err := unix.Getsockname(int(fd))
 		if at, ok := name.(*unix.SockaddrUnix); err == nil && ok && filepath.IsAbs(at.Name) {
 			path = at.Name
