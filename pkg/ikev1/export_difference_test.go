@@ -8,6 +8,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
@@ -19,13 +20,14 @@ var unrecorded = map[reflect.Type][]string{
 		"keepalive", "touched", "recorded",
 	},
 	reflect.TypeFor[childWait](): {"begin"},
-	reflect.TypeFor[timer]():     {"at", "index"}, // what is overdue is put off
+	reflect.TypeFor[timer]():     {"at", "index", "owner"}, // what is overdue is put off
 	reflect.TypeFor[isakmpSA](): {
 		"cfg", "halfOpen", "offer", "shortened", "handshake", // of phase 1
 		"fragments", "quick", "connection",
 	},
-	reflect.TypeFor[proved]():            {"cbc"},            // made from the keys
-	reflect.TypeFor[deadPeerDetection](): {"asked", "again"}, // put off
+	reflect.TypeFor[proved]():            {"cbc", "theirIDs", "ourIDs"}, // made from the keys; compared in their order
+	reflect.TypeFor[keymat.Keys]():       {"SKEYID"},                    // overwritten with zeros when it is not needed any more
+	reflect.TypeFor[deadPeerDetection](): {"asked", "again"},            // put off
 	reflect.TypeFor[child]():             {"in", "out"},
 	reflect.TypeFor[connection]():        {"calling", "restored"},
 	reflect.TypeFor[quickMode](): {
@@ -45,6 +47,12 @@ func Differences(before, after *Engine) []string {
 		}
 		d.compare(fmt.Sprintf("client %d", id), reflect.ValueOf(a), reflect.ValueOf(b))
 		for i, sa := range a.sas {
+			if x, y := sa.theirIDs.octets(sa.willRepeat), b.sas[i].theirIDs.octets(nil); !bytes.Equal(x, y) {
+				d.say("their message IDs", x, y)
+			}
+			if x, y := sa.ourIDs.octets(nil), b.sas[i].ourIDs.octets(nil); !bytes.Equal(x, y) {
+				d.say("our message IDs", x, y)
+			}
 			var ids []uint32
 			for _, q := range sa.quickModes() {
 				if other := b.sas[i].quick[q.id]; q.recordable() {
@@ -103,8 +111,6 @@ func (d *differ) compare(path string, a, b reflect.Value) {
 		recorded := slices.DeleteFunc(slices.Clone(x), func(ch *child) bool { return !ch.recordable() })
 		d.compareLists(path, reflect.ValueOf(recorded), b)
 		return
-	case expirer:
-		return // the owner of a timer
 	}
 	switch a.Kind() {
 	case reflect.Pointer:

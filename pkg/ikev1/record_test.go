@@ -2,13 +2,27 @@ package ikev1_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 )
 
 // archive is where records outlive an engine.
 type archive map[ikev1.ClientID][]byte
+
+// merged is what several calls ask for.
+func merged(outs []ikev1.Output) (all ikev1.Output) {
+	for _, out := range outs {
+		all.Actions = append(all.Actions, out.Actions...)
+		all.Records = append(all.Records, out.Records...)
+		all.Send = append(all.Send, out.Send...)
+		all.Events = append(all.Events, out.Events...)
+	}
+	slices.SortFunc(all.Records, func(a, b ikev1.Record) int { return cmp.Compare(a.Client, b.Client) })
+	return all
+}
 
 // take puts away the records of an output. It says what is wrong if they are not those of the engine's whole state afterwards.
 func (a archive) take(e *ikev1.Engine, out ikev1.Output) string {

@@ -18,15 +18,16 @@ const (
 
 // afterlife is what becomes of an end whose program may die. What outlives it are the kernel, the records and what comes in meanwhile.
 type afterlife struct {
-	dies     func(*end) death     // asked at each output, nil for never
-	downtime func() time.Duration // until there is another engine
-	restored func(*end)           // sees the other engine when all is restored
-	inbox    []func()             // what has come in
-	ghost    *ikev1.Engine        // the engine that died, if all that it knew was recorded
-	wanted   int                  // connections that there were
-	down     bool
-	resuming bool
-	restarts int
+	dies      func(*end) death     // asked at each output, nil for never
+	downtime  func() time.Duration // until there is another engine
+	restored  func(*end)           // sees the other engine when all is restored
+	inbox     []func()             // what has come in
+	ghost     *ikev1.Engine        // the engine that died, if all that it knew was recorded
+	wanted    int                  // connections that there were
+	down      bool
+	otherwise bool // the next engine is configured otherwise, and need not be the same as the one before
+	resuming  bool
+	restarts  int
 }
 
 // fate says where the program dies that carries out this output.
@@ -68,7 +69,7 @@ func (e *end) up() *end {
 // resume begins the program again, with another engine.
 func (e *end) resume() {
 	e.t.Helper()
-	if !e.down {
+	if !e.down && !e.otherwise {
 		e.ghost = e.engine // it ends between two calls
 	}
 	e.down, e.resuming = false, true
@@ -91,9 +92,7 @@ func (e *end) resume() {
 		}
 		e.ghost = nil
 	}
-	for _, out := range outs {
-		e.absorb(out)
-	}
+	e.absorb(merged(outs))
 	if e.restored != nil {
 		e.restored(e)
 	}

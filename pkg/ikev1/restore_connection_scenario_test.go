@@ -10,6 +10,7 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/ikev1test"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/keymat"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/pki"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 )
 
 // restartBoth restarts both ends of a pair.
@@ -129,6 +130,7 @@ func TestRestartWithoutKey(t *testing.T) {
 	c.Lifetime, c.ChildLifetime = 20*time.Minute, 10*time.Minute
 	left.connect(c)
 	p.run(time.Second)
+	left.otherwise = true
 	left.config.PSK = func(netip.Addr, netip.Addr) []byte { return nil }
 	left.resume()
 	want(t, left.engine.Clients()[0].Connection, 0, "it has no connection")
@@ -213,4 +215,40 @@ func TestRestartOfEachKind(t *testing.T) {
 		w.hangUp(m, q, next)
 		w.empty("the client hung up")
 	})
+}
+
+// TestRestartBeforeSwitch: traffic that still goes through the child that was replaced goes on there until its time.
+func TestRestartBeforeSwitch(t *testing.T) {
+	p := newPair(t, 8)
+	left := p.ends[0]
+	left.connect(left.connection())
+	p.run(time.Minute)
+	left.absorb(left.engine.Rekey(p.now, left.engine.Clients()[0].ID))
+	p.run(time.Second)
+	left.resume()
+	want(t, len(left.outbound), 1, "outbound SAs")
+	p.run(10 * time.Second)
+	want(t, len(left.outbound), 2, "outbound SAs: the old one is for what is on its way")
+	p.run(time.Minute)
+	p.consistent()
+}
+
+// TestRestartOfWhoChangedPorts: each SA stays on the ports that it has, though the client is elsewhere by now.
+func TestRestartOfWhoChangedPorts(t *testing.T) {
+	w := newWorld(t)
+	p := newPeer(1)
+	first := w.connect(p)
+	w.quick(first, 1)
+	there := *p
+	there.Server, there.Encapsulated = netip.AddrPortFrom(p.Server.Addr(), 4500), true
+	m := w.connect(&there)
+	want(t, w.client().Encapsulated, true, "the client is on port 4500")
+	w.restart()
+	// An answer goes where the ISAKMP SA is.
+	w.ask(p, first.Informational(first.DPD(wire.NotifyRUThere, 1)), "R-U-THERE in the old ISAKMP SA")
+	w.ask(&there, m.Informational(m.DPD(wire.NotifyRUThere, 1)), "R-U-THERE in the new one")
+	for _, ch := range w.engine.Installed() {
+		want(t, ch.In.Encapsulated, false, "the child stays what it was")
+		want(t, ch.In.Local, p.Server, "the child stays where it was")
+	}
 }

@@ -42,9 +42,7 @@ func (w *world) restart(adjust ...func(*ikev1.Config)) {
 	if wrong := ikev1.Differences(old, engine); len(wrong) > 0 {
 		w.t.Error(wrong)
 	}
-	for _, out := range outs {
-		w.absorb(out)
-	}
+	w.absorb(merged(outs))
 	known := map[uint32]ikev1.ChildID{}
 	for _, ch := range engine.Installed() {
 		known[ch.In.SPI], known[ch.Out.SPI] = ch.In.Child, ch.In.Child

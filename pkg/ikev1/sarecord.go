@@ -160,14 +160,19 @@ func (sa *isakmpSA) record() saRecord {
 	if sa.dpd.peerAsked {
 		r.Theirs = &sa.dpd.peerSequence
 	}
-	// A Quick Mode that is not recorded begins anew when the peer repeats its message 1, by the same ID.
-	r.TheirIDs = sa.theirIDs.octets(func(id uint32) bool { q := sa.quick[id]; return q != nil && !q.initiator && !q.recordable() })
+	r.TheirIDs = sa.theirIDs.octets(sa.willRepeat)
 	for _, q := range sa.quickModes() {
 		if q.recordable() {
 			r.Quick = append(r.Quick, q.record())
 		}
 	}
 	return r
+}
+
+// willRepeat says whether an ID is that of a Quick Mode that is not recorded: it begins anew when the peer repeats its message 1.
+func (sa *isakmpSA) willRepeat(id uint32) bool {
+	q := sa.quick[id]
+	return q != nil && !q.initiator && !q.recordable()
 }
 
 func (r *saRecord) read(c *client) (*isakmpSA, error) {
