@@ -24,6 +24,7 @@ func inbound(spi uint32) *xfrm.State {
 	return &xfrm.State{
 		ID: xfrm.ID{Dst: ours, SPI: spi}, Src: theirs, ReqID: 0x17014000, Direction: xfrm.In, ReplayWindow: 1024,
 		OutputMark: xfrm.Mark{Value: 0x17014000, Mask: 0xffffffff}, AEAD: xfrm.AESGCM16([]byte("0123456789abcdefsalt")),
+		Selector: xfrm.Selector{Src: netip.PrefixFrom(theirs, 32), Dst: netip.PrefixFrom(ours, 32), Proto: 17, DstPort: 16384, DstPortMask: 0xffff},
 	}
 }
 
@@ -60,6 +61,11 @@ func TestForeignThings(t *testing.T) {
 		"SA with half a mark":           func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.OutputMark.Mask = 0xffff })) },
 		"inbound SA without a mark":     func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.OutputMark = xfrm.Mark{} })) },
 		"outbound SA with a mark":       func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Direction = xfrm.Out })) },
+		"SA without a direction":        func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Direction = 0 })) },
+		"inbound SA to all ports":       func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector.DstPortMask = 0 })) },
+		"inbound SA to another slot":    func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector.DstPort++ })) },
+		"inbound SA for TCP":            func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector.Proto = 6 })) },
+		"inbound SA for everything":     func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector = xfrm.Selector{} })) },
 		"SA in tunnel mode":             func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Mode = xfrm.ModeTunnel })) },
 		"deletion of a foreign SA":      func() error { return c.SAs().Delete(foreign.ID) },
 		"change of a foreign SA":        func() error { return c.SAs().UpdateEncap(foreign.ID, xfrm.Encap{SrcPort: 1, DstPort: 2}) },

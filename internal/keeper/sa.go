@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
@@ -19,10 +21,19 @@ func (m *machine) addSA(_ context.Context, st xfrm.State) (reply, error) {
 		return reply{}, fmt.Errorf("add SA %s: reqid 0x%08x: %w", st.ID, st.ReqID, protocol.ErrNotOurs)
 	case st.Mode != xfrm.ModeTransport:
 		return reply{}, fmt.Errorf("add SA %s: not in transport mode: %w", st.ID, protocol.ErrNotOurs)
-	case st.Direction == xfrm.In && st.OutputMark != mark, st.Direction != xfrm.In && st.OutputMark != xfrm.Mark{}:
+	case st.Direction != xfrm.In && st.Direction != xfrm.Out:
+		return reply{}, fmt.Errorf("add SA %s: without a direction: %w", st.ID, protocol.ErrNotOurs)
+	case st.Direction == xfrm.In && !leadsToSlot(st.Selector, uint16(st.ReqID)):
+		return reply{}, fmt.Errorf("add SA %s: it leads to more than slot %d: %w", st.ID, uint16(st.ReqID), protocol.ErrNotOurs)
+	case st.Direction == xfrm.In && st.OutputMark != mark, st.Direction == xfrm.Out && st.OutputMark != xfrm.Mark{}:
 		return reply{}, fmt.Errorf("add SA %s: mark 0x%08x of its packets is not reqid 0x%08x: %w", st.ID, st.OutputMark.Value, st.ReqID, protocol.ErrNotOurs)
 	}
 	return reply{}, m.sas.Add(&st)
+}
+
+// leadsToSlot reports whether a selector lets nothing through but UDP to the port of a slot.
+func leadsToSlot(s xfrm.Selector, port uint16) bool {
+	return s.Proto == unix.IPPROTO_UDP && s.DstPort == port && s.DstPortMask == 0xffff
 }
 
 func forgetKeys(st *xfrm.State) {
