@@ -52,8 +52,9 @@ smoke-qemu: build ## one client up, ping, down, on the distribution's kernel in 
 bench: deps build ## benchmarks, those of whole sessions on a real kernel, of handshakes beside strongSwan
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	CGO_ENABLED=0 L2TPCTL_BINARY=$(CURDIR)/bin/l2tpctl \
-		$(GO) test -run '^$$' -bench 'Session|Memory|Responder' -benchtime 10x -timeout 20m -tags integration ./integration
+		$(GO) test -run '^$$' -bench 'Session|Memory|Responder|Throughput' -benchtime 10x -timeout 20m -tags integration ./integration
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchtime 10x -timeout 20m -tags integration ./integration/caller
+	scripts/kernel-bench.sh
 
 deps: ## install the programs that tests and demo use, if they are missing
 	@scripts/deps.sh

@@ -72,7 +72,7 @@ func (m *machine) list(told *protocol.Inventory, c *collection) error {
 		one.Remote, _ = cl.Remote()
 		told.Clients = append(told.Clients, one)
 	}
-	for id := range m.sessions {
+	for id := range m.sessions.all() {
 		told.Sessions = append(told.Sessions, id)
 	}
 	for _, p := range m.processes {

@@ -73,7 +73,7 @@ type machine struct {
 	ike       []udp.IKEFile
 	plain     []udp.PlainFile // none unless there are peers without IPsec
 	clients   map[uint16]*udp.Client
-	sessions  map[protocol.SessionID]*os.File
+	sessions  sessions
 	processes map[string]*process // by interface
 }
 
@@ -83,7 +83,7 @@ func newMachine(s protocol.Setup, tell func(protocol.Op, any), log *zap.Logger) 
 		log: log, tell: tell, setup: s,
 		block:    slot.Block{Tag: s.Steering.Tag, Base: s.Steering.PortBase, Mask: s.Steering.PortMask},
 		clients:  make(map[uint16]*udp.Client),
-		sessions: make(map[protocol.SessionID]*os.File), processes: make(map[string]*process),
+		sessions: make(sessions), processes: make(map[string]*process),
 	}
 }
 
@@ -177,9 +177,10 @@ func (m *machine) close() error {
 		m.awaiting.Wait() // the daemon is told
 	}
 	m.mu.Lock()
-	for id, f := range m.sessions {
-		errs = append(errs, f.Close())
-		delete(m.sessions, id)
+	for tunnel := range m.sessions {
+		for _, f := range m.sessions.takeTunnel(tunnel) {
+			errs = append(errs, f.Close())
+		}
 	}
 	if m.tunnels != nil && m.sas != nil {
 		errs = append(errs, m.remove())

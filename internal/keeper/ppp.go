@@ -66,7 +66,7 @@ func (m *machine) enterPPP(p *process) (*os.File, error) {
 	if old := m.processes[t.Interface]; old != nil {
 		return nil, fmt.Errorf("start pppd for %s: %w: process %d has it", t.Interface, os.ErrExist, old.told.PID)
 	}
-	socket := m.sessions[protocol.SessionID{Tunnel: uint32(t.Tunnel), Session: uint32(t.Session)}]
+	socket := m.sessions.get(protocol.SessionID{Tunnel: uint32(t.Tunnel), Session: uint32(t.Session)})
 	if socket == nil {
 		return nil, fmt.Errorf("start pppd for %s: session %d/%d is not open: %w", t.Interface, t.Tunnel, t.Session, os.ErrNotExist)
 	}

@@ -115,7 +115,7 @@ func (k *Keeper) repossess(s *state, i *inherited) (_ *machine, err error) {
 	}
 	for n, id := range s.Inventory.Sessions {
 		if file := i.take(s.SessionFiles[n], fmt.Sprintf("pppol2tp:%d/%d", id.Tunnel, id.Session)); file != nil {
-			m.sessions[id] = file
+			m.sessions.put(id, file)
 		}
 	}
 	for _, c := range s.Inventory.Clients {

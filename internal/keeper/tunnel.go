@@ -66,7 +66,7 @@ func (m *machine) openSession(_ context.Context, s protocol.Session) (reply, err
 	}
 	id := protocol.SessionID{Tunnel: uint32(s.Tunnel), Session: uint32(s.Session)}
 	m.mu.Lock()
-	taken := m.sessions[id] != nil
+	taken := m.sessions.get(id) != nil
 	m.mu.Unlock()
 	if taken {
 		return reply{}, fmt.Errorf("open session %d/%d: %w", s.Tunnel, s.Session, os.ErrExist)
@@ -77,14 +77,13 @@ func (m *machine) openSession(_ context.Context, s protocol.Session) (reply, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.sessions[id] = f
+	m.sessions.put(id, f)
 	return reply{}, nil
 }
 
 func (m *machine) closeSession(_ context.Context, id protocol.SessionID) (reply, error) {
 	m.mu.Lock()
-	f := m.sessions[id]
-	delete(m.sessions, id)
+	f := m.sessions.take(id)
 	m.mu.Unlock()
 	if f == nil {
 		return reply{}, fmt.Errorf("close session %d/%d: %w", id.Tunnel, id.Session, os.ErrNotExist)
@@ -182,14 +181,8 @@ func (m *machine) closeClient(_ context.Context, p protocol.Port) (reply, error)
 	}
 	m.mu.Lock()
 	delete(m.clients, p.Port)
-	var sessions []*os.File
-	for id, f := range m.sessions {
-		if id.Tunnel == uint32(p.Port) {
-			sessions = append(sessions, f)
-			delete(m.sessions, id)
-		}
-	}
+	files := m.sessions.takeTunnel(uint32(p.Port))
 	m.mu.Unlock()
-	closeFiles(sessions)
+	closeFiles(files)
 	return reply{}, c.Close()
 }

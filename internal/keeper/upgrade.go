@@ -182,7 +182,7 @@ func (m *machine) state(s *state, heirs *inheritance) {
 		one.Remote, _ = c.Remote()
 		i.Clients = append(i.Clients, one)
 	}
-	for id, f := range m.sessions {
+	for id, f := range m.sessions.all() {
 		i.Sessions = append(i.Sessions, id)
 		s.SessionFiles = append(s.SessionFiles, heirs.keep(f))
 	}

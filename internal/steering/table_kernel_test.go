@@ -15,7 +15,7 @@ import (
 )
 
 // newNamespace moves the test into a fresh network namespace for good: its thread is thrown away with it.
-func newNamespace(t *testing.T) {
+func newNamespace(t testing.TB) {
 	t.Helper()
 	runtime.LockOSThread() // never unlocked: the runtime ends the thread with the goroutine
 	ns, err := netns.New()
@@ -25,7 +25,7 @@ func newNamespace(t *testing.T) {
 	t.Cleanup(func() { ns.Close() })
 }
 
-func run(t *testing.T, args ...string) string {
+func run(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
 	if err != nil {

@@ -28,7 +28,7 @@ const (
 var testAuthKey, testCipherKey = bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 16)
 
 // sendPlain sends L2TP control messages in clear over loopback.
-func sendPlain(t *testing.T, n int) {
+func sendPlain(t testing.TB, n int) {
 	t.Helper()
 	c, err := net.Dial("udp4", "127.0.0.1:1701")
 	if err != nil {
@@ -45,7 +45,7 @@ func sendPlain(t *testing.T, n int) {
 // network is a client and a server joined by a cable and by ESP transport SAs, with connection tracking and masquerading
 // of everything on the server.
 type network struct {
-	t                      *testing.T
+	t                      testing.TB
 	clientNS, serverNS     netns.NsHandle
 	client, server         netip.Addr // their packets to each other are encrypted by the client's SAs
 	plainClient, otherPeer netip.Addr // packets to server: not encrypted, encrypted by an SA without mark
@@ -54,7 +54,7 @@ type network struct {
 	before                 Counters
 }
 
-func newNetwork(t *testing.T, v6 bool) *network {
+func newNetwork(t testing.TB, v6 bool) *network {
 	newNamespace(t)
 	n := &network{t: t, cfg: DefaultConfig()}
 	subnet, host, icmp := "10.9.0.", 32, "ip"
@@ -177,7 +177,7 @@ func (n *network) socket(ns netns.NsHandle, kind int, local netip.AddrPort) int 
 	return fd
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
