@@ -43,8 +43,19 @@ func (f *fixture) event(limit time.Duration, kind string, tunnel uint16) (event 
 	return event
 }
 
-// strangers makes what belongs to others in the server's namespace and returns a check that it is all there still.
+// strangers makes what belongs to others in the server's namespace and returns a check that it is all there still, which removes it.
 func (f *fixture) strangers() (unharmed func()) {
+	f.t.Helper()
+	same, remove := f.foreigners()
+	return func() {
+		f.t.Helper()
+		same()
+		remove()
+	}
+}
+
+// foreigners makes what belongs to others in the server's namespace; same checks that it is all there still.
+func (f *fixture) foreigners() (same, remove func()) {
 	f.t.Helper()
 	keys := "enc cbc(aes) 0x00112233445566778899aabbccddeeff auth-trunc hmac(sha1) 0x00112233445566778899aabbccddeeff00112233 96"
 	f.must(f.Server.Batch(
@@ -73,11 +84,14 @@ func (f *fixture) strangers() (unharmed func()) {
 		return all.String()
 	}
 	before := look()
-	return func() {
+	same = func() {
 		f.t.Helper()
 		if after := look(); after != before {
 			f.t.Errorf("what belongs to others was\n%s\nand is\n%s", before, after)
 		}
+	}
+	return same, func() {
+		f.t.Helper()
 		f.must(f.Server.Batch("l2tp del session tunnel_id 77 session_id 1", "l2tp del tunnel tunnel_id 77", "xfrm policy flush",
 			"xfrm state delete src 192.0.2.1 dst 192.0.2.200 proto esp spi 0x7777", "xfrm state delete src 192.0.2.200 dst 192.0.2.1 proto esp spi 0x7778"))
 	}

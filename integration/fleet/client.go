@@ -24,6 +24,7 @@ type Client struct {
 
 	conn       *net.UDPConn
 	connection ikev1.ConnectionID
+	mark       int // in the events of the site, before it was called
 	inner      netip.Addr
 	loops      sync.WaitGroup
 	stop       chan struct{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,7 +70,7 @@ func (f *Fleet) Connect(ctx context.Context, local netip.Addr, user, password st
 		return nil, fmt.Errorf("%s: %w", user, err)
 	}
 	c := newClient(conn, f.cfg.Inner, user, password)
-	c.connection = connection
+	c.connection, c.mark = connection, mark
 	if err := c.connect(ctx); err != nil {
 		return nil, fmt.Errorf("%s: %w", user, errors.Join(err, c.close()))
 	}
@@ -113,7 +114,36 @@ func (f *Fleet) secured(ctx context.Context, mark int, connection ikev1.Connecti
 func (f *Fleet) Disconnect(c *Client) error {
 	c.leave()
 	f.Site.Disconnect(c.connection)
+	f.mu.Lock()
+	f.clients = slices.DeleteFunc(f.clients, func(other *Client) bool { return other == c })
+	f.mu.Unlock()
 	return c.close()
+}
+
+// Ended says why a client's session is over, as far as the client was told: by L2TP, PPP, or the end of IPsec. It is nil if it is not.
+func (f *Fleet) Ended(c *Client) error {
+	if _, err := c.Address(); err != nil {
+		return err
+	}
+	alive := make(map[ikev1.ClientID]bool)
+	reason := ""
+	for _, event := range f.Events(c.mark) {
+		switch e := event.(type) {
+		case ikev1.Phase1Established:
+			if e.Connection == c.connection {
+				alive[e.Client] = true
+			}
+		case ikev1.ClientGone:
+			if alive[e.Client] {
+				delete(alive, e.Client)
+				reason = e.Reason
+			}
+		}
+	}
+	if len(alive) == 0 {
+		return fmt.Errorf("IPsec has ended: %s", reason)
+	}
+	return nil
 }
 
 // Close ends everything.

@@ -79,6 +79,32 @@ func (p *pings) answered(ip []byte) {
 	p.slowest = max(p.slowest, time.Since(since))
 }
 
+// Unanswered is how many of a client's echo requests that were sent before a time are without an answer.
+func (c *Client) Unanswered(before time.Time) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, sent := range c.pings.waiting {
+		if sent.Before(before) {
+			n++
+		}
+	}
+	return n
+}
+
+// Answered is how many echo requests of a client were answered.
+func (c *Client) Answered() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return int(c.pings.answers)
+}
+
+// Forget lets what was sent until now be lost.
+func (c *Client) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.pings.waiting)
+}
+
 // Report is what became of the echo requests of some clients.
 type Report struct {
 	Sent, Lost, Repeated int
