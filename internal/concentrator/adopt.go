@@ -43,6 +43,8 @@ type adoption struct {
 	logins   map[string]aaa.SessionInfo // by NAS-Identifier
 	running  map[*session]bool          // had a PPP endpoint
 	held     map[[2]uint16]bool         // of Sessions
+	states   []xfrm.State               // of the kernel
+	asked    []ikev1.Output             // what the engines want to be done
 	outputs  []l2tp.Output
 	behind   []*client // whose SAs are not where they are
 	adopted  int       // sessions
@@ -61,10 +63,19 @@ func (c *Concentrator) Adopt(now time.Time, e Estate) {
 	for _, id := range e.Sessions {
 		a.held[id] = true
 	}
+	var err error
+	if a.states, err = c.SAs.List(); err != nil {
+		c.Log.Warn("SAs of the daemon before cannot be listed; what nobody knows of them stays", zap.Error(err))
+	}
 	a.read()
 	a.restoreIKE()
 	for _, port := range slices.Sorted(maps.Keys(a.clients)) {
 		a.client(a.clients[port])
+	}
+	a.find(a.states)
+	a.claim()
+	for _, out := range a.asked {
+		c.applyIKE(now, out)
 	}
 	a.orphans()
 	for _, out := range a.outputs {
@@ -140,7 +151,7 @@ func (a *adoption) restoreIKE() {
 			a.forget(key)
 			continue
 		}
-		a.c.applyIKE(a.now, out)
+		a.asked = append(a.asked, out)
 	}
 	for _, info := range a.c.IKE.Clients() {
 		a.c.peers[info.ID] = peer{info.Identity, info.VendorKind}
@@ -361,19 +372,37 @@ func (a *adoption) orphans() {
 	}
 }
 
+// claim finds the outbound SAs that were installed in the last moment of the daemon before, and are in no record. The engine will ask for
+// them, or has asked, and a second installation would begin to count anew.
+func (a *adoption) claim() {
+	there := make(map[xfrm.ID]bool, len(a.states))
+	for _, st := range a.states {
+		there[st.ID] = true
+	}
+	for _, installed := range a.c.IKE.Installed() {
+		cl := a.c.clients[installed.Out.Client]
+		if cl == nil || cl.children[installed.Out.Child] == nil || installed.Out.SPI == 0 {
+			continue
+		}
+		ch := cl.children[installed.Out.Child]
+		if id := (xfrm.ID{Dst: installed.Out.Remote.Addr(), SPI: installed.Out.SPI}); ch.out.SPI == 0 && there[id] {
+			ch.out = id
+			cl.ready = true
+			a.c.ledger.client(cl)
+		}
+	}
+}
+
 // unknownSAs removes the SAs with our mark that no child has.
 func (a *adoption) unknownSAs(complain func(string, error)) {
 	c := a.c
-	states, err := c.SAs.List()
-	complain("SAs", err)
-	a.find(states)
 	known := make(map[xfrm.ID]bool)
 	for _, cl := range c.clients {
 		for _, ch := range cl.children {
 			known[ch.in], known[ch.out] = true, true
 		}
 	}
-	for _, st := range states {
+	for _, st := range a.states {
 		if c.opt.Block.Owns(st.ReqID) && !known[st.ID] {
 			complain("an SA", c.SAs.Delete(st.ID))
 		}

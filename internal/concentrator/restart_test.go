@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
 // kill kills the daemon after so many more operations, at the latest in a moment, and starts another in its place some time later.
@@ -134,4 +136,71 @@ func (b *bench) written(complain func(string, ...any)) {
 	if len(want) > 0 {
 		complain("there is no record of %v", slices.Sorted(maps.Keys(want)))
 	}
+}
+
+// TestUnrecordedOutbound kills the daemon after each operation of a client's set-up. When it has installed an outbound SA and could not write that
+// down, the next one keeps the SA, and its counters, until the engine asks for it.
+func TestUnrecordedOutbound(t *testing.T) {
+	found := 0
+	for n := range int64(60) {
+		play(t, 1, func(t *testing.T, b *bench) {
+			s := b.station(1)
+			b.m.doom.Store(n + 1)
+			s.dial()
+			time.Sleep(3 * time.Second)
+			synctest.Wait()
+			kept := b.outbound1()
+			if kept.SPI == 0 || b.recorded(kept) {
+				kept = xfrm.ID{}
+			} else {
+				found++
+			}
+			b.kill(0, 0)
+			if kept.SPI != 0 && b.outbound1() != kept {
+				t.Errorf("after %d operations: the SA %v is gone", n+1, kept)
+			}
+			b.invariants("after the restart")
+			time.Sleep(time.Minute)
+			if !s.up(1) {
+				s.dial()
+			}
+			b.until("the client is connected", func() bool { return s.up(1) })
+		})
+	}
+	if found == 0 {
+		t.Error("no kill was between the SA and its record: this test tests nothing")
+	}
+}
+
+// outbound1 is the only outbound SA there is; the zero value for none.
+func (b *bench) outbound1() (id xfrm.ID) {
+	b.m.mu.Lock()
+	defer b.m.mu.Unlock()
+	for _, sa := range b.m.sas {
+		if sa.Direction == xfrm.Out {
+			id = sa.ID
+		}
+	}
+	return id
+}
+
+// recorded says whether the record of a client has an outbound SA.
+func (b *bench) recorded(id xfrm.ID) bool {
+	b.m.mu.Lock()
+	defer b.m.mu.Unlock()
+	for key, value := range b.m.kept {
+		if !strings.HasPrefix(key, keyClient) {
+			continue
+		}
+		r, err := decodeRecord[clientRecord](value)
+		if err != nil {
+			b.t.Error(err)
+		}
+		for _, ch := range r.Children {
+			if ch.Out == id {
+				return true
+			}
+		}
+	}
+	return false
 }
