@@ -90,6 +90,7 @@ func (d *demo) run() error {
 		{"Both clients connect: strongSwan, xl2tpd and pppd, UDP port 1701, one public address", d.connect},
 		{"What the operator sees", d.show},
 		{"Pings through each tunnel, in both directions", d.ping},
+		{"The daemon is killed and started again, under pings: nothing is lost", d.restart},
 		{"TCP through each tunnel: the packets stay in the kernel", d.iperf},
 		{"Both clients disconnect", d.disconnect},
 		{"The server stops, and nothing of it remains", d.stop},
@@ -183,6 +184,52 @@ func (d *demo) ping() error {
 			if pings.Lost() > 0 {
 				return errors.New("pings were lost")
 			}
+		}
+	}
+	return nil
+}
+
+// restart kills the daemon while both clients ping, and starts another.
+func (d *demo) restart() error {
+	before, err := d.server.Sessions(d.ctx)
+	if err != nil {
+		return err
+	}
+	clients := []*lab.Client{d.alice, d.bob}
+	var streams []*lab.PingStream
+	for _, c := range clients {
+		stream, err := c.PingContinuously(inner, 50)
+		if err != nil {
+			return err
+		}
+		streams = append(streams, stream)
+	}
+	fmt.Printf("    server# kill -9 %d\n", d.server.Process.PID())
+	begin := time.Now()
+	d.server.Process.Kill()
+	fmt.Println("    $ l2tpctl serve -c config.yaml")
+	if err := d.server.Start(d.ctx); err != nil {
+		return err
+	}
+	fmt.Printf("    the daemon answers again after %v\n\n", time.Since(begin).Round(time.Millisecond))
+	if err := d.cli("session", "list"); err != nil {
+		return err
+	}
+	after, err := d.server.Sessions(d.ctx)
+	if err == nil && len(after) != len(before) {
+		err = fmt.Errorf("there were %d sessions, and there are %d", len(before), len(after))
+	}
+	if err != nil {
+		return err
+	}
+	for i, stream := range streams {
+		pings, err := stream.Stop()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("    %-5s 50 pings a second meanwhile: %d of %d answered\n", clients[i].Name, pings.Received, pings.Sent)
+		if pings.Lost() > 0 {
+			return errors.New("pings were lost")
 		}
 	}
 	return nil

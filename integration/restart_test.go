@@ -85,6 +85,13 @@ func TestKilledDaemon(t *testing.T) {
 	if len(adopted) != 1 {
 		t.Errorf("the events of adoption are %+v", adopted)
 	}
+	sas, err := f.Server.SAs(f.ctx)
+	f.must(err)
+	for _, sa := range sas {
+		if sa.Encryption != "aes256" || sa.Integrity != "sha256" && sa.Integrity != "sha1" {
+			t.Errorf("after the restarts there is an SA with %s and %s", sa.Encryption, sa.Integrity)
+		}
+	}
 	drift, err := f.Server.Drift(f.ctx)
 	f.must(err)
 	if len(drift) > 0 {

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"os"
@@ -155,8 +156,10 @@ func TestSAs(t *testing.T) {
 	if err != nil || len(all) != 1 {
 		t.Fatalf("%v, %v", all, err)
 	}
-	if got.AEAD == nil || len(got.AEAD.Key)+len(all[0].AEAD.Key) != 0 {
-		t.Error("keys came back")
+	for _, st := range []xfrm.State{got, all[0]} {
+		if st.AEAD == nil || !bytes.Equal(st.AEAD.Key, make([]byte, len(in.AEAD.Key))) {
+			t.Error("keys came back, or their length did not")
+		}
 	}
 	if err := sas.Delete(in.ID); err != nil {
 		t.Error(err)

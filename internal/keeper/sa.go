@@ -36,18 +36,16 @@ func leadsToSlot(s xfrm.Selector, port uint16) bool {
 	return s.Proto == unix.IPPROTO_UDP && s.DstPort == port && s.DstPortMask == 0xffff
 }
 
+// forgetKeys leaves of the keys how long they are, which tells one algorithm from another.
 func forgetKeys(st *xfrm.State) {
 	if st.Crypt != nil {
 		clear(st.Crypt.Key)
-		st.Crypt.Key = nil
 	}
 	if st.Auth != nil {
 		clear(st.Auth.Key)
-		st.Auth.Key = nil
 	}
 	if st.AEAD != nil {
 		clear(st.AEAD.Key)
-		st.AEAD.Key = nil
 	}
 }
 
