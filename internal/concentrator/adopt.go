@@ -307,24 +307,3 @@ func (a *adoption) drop(s *session) {
 		a.c.finishSession(s)
 	})
 }
-
-// claim finds the outbound SAs that were installed in the last moment of the daemon before, and are in no record. The engine will ask for
-// them, or has asked, and a second installation would begin to count anew.
-func (a *adoption) claim() {
-	there := make(map[xfrm.ID]bool, len(a.states))
-	for _, st := range a.states {
-		there[st.ID] = true
-	}
-	for _, installed := range a.c.IKE.Installed() {
-		cl := a.c.clients[installed.Out.Client]
-		if cl == nil || cl.children[installed.Out.Child] == nil || installed.Out.SPI == 0 {
-			continue
-		}
-		ch := cl.children[installed.Out.Child]
-		if id := (xfrm.ID{Dst: installed.Out.Remote.Addr(), SPI: installed.Out.SPI}); ch.out.SPI == 0 && there[id] {
-			ch.out = id
-			cl.ready = true
-			a.c.ledger.client(cl)
-		}
-	}
-}

@@ -71,6 +71,7 @@ type machine struct {
 
 	kept    map[string][]byte   // the daemon's records
 	exits   map[string]*process // that nobody was told of
+	used    map[string]bool     // keys of outbound SAs
 	crashed atomic.Bool         // the daemon is dead: what it still asks for does not happen
 	doom    atomic.Int64        // after so many operations it is; 0: never
 }
@@ -81,7 +82,7 @@ func newMachine(t testing.TB, block slot.Block, d *dice) *machine {
 		login: func(string) login { return login{user: "alice"} },
 		sas:   make(map[xfrm.ID]*xfrm.State), dying: make(map[xfrm.ID]bool), sockets: make(map[uint16]*kernelSocket), tunnels: make(map[uint32]*kernelTunnel),
 		sessions: make(map[[2]uint32]*kernelSession), processes: make(map[string]*process), logins: make(map[string]aaa.Session),
-		kept: make(map[string][]byte), exits: make(map[string]*process),
+		kept: make(map[string][]byte), exits: make(map[string]*process), used: make(map[string]bool),
 	}
 }
 

@@ -61,6 +61,12 @@ func (m machineSAs) Add(st *xfrm.State) error {
 	kept.Crypt.Key, kept.Auth.Key = bytes.Clone(st.Crypt.Key), bytes.Clone(st.Auth.Key)
 	kept.Stats.AddTime = time.Now()
 	kept.Offload = offload
+	if key := string(kept.Crypt.Key); st.Direction == xfrm.Out && offload.Mode != xfrm.OffloadPacket { // which may be installed once more if nobody finds it
+		if m.used[key] {
+			m.t.Errorf("%v is installed a second time, with the same key and the same sequence numbers", st)
+		}
+		m.used[key] = true
+	}
 	m.sas[st.ID] = &kept
 	m.order = append(m.order, st.ID)
 	return nil

@@ -172,6 +172,33 @@ func TestUnrecordedOutbound(t *testing.T) {
 	}
 }
 
+// TestClaim: an outbound SA is not a client's for the sake of its SPI, which another one behind the same NAT may have chosen too.
+func TestClaim(t *testing.T) {
+	play(t, 1, func(t *testing.T, b *bench) {
+		b.connected(1)
+		if err := b.c.call(t.Context(), func() {
+			for _, cl := range b.c.clients {
+				for _, ch := range cl.children {
+					ours := b.c.opt.Block.Mark(cl.port)
+					out := ch.out
+					for _, tt := range []struct {
+						reqid uint32
+						want  xfrm.ID
+					}{{ours + 1, xfrm.ID{}}, {ours, out}} {
+						ch.out = xfrm.ID{}
+						a := &adoption{c: b.c, states: []xfrm.State{{ID: out, ReqID: tt.reqid}}}
+						if a.claim(); ch.out != tt.want {
+							t.Errorf("slot %d gets %v when there is %v of reqid %#x", cl.port, ch.out, out, tt.reqid)
+						}
+					}
+				}
+			}
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // outbound1 is the only outbound SA there is; the zero value for none.
 func (b *bench) outbound1() (id xfrm.ID) {
 	b.m.mu.Lock()
