@@ -23,6 +23,9 @@ func serve(ctx context.Context, s cli.Service, built control.Version) error {
 		if err != nil {
 			return err
 		}
+		if err := confine.Hide(); err != nil { // the keeper tells of the records, in which keys are
+			return err
+		}
 		if err := concentrator.Prepare(ctx, s.Config, built, s.Log, keep); err != nil {
 			return err
 		}

@@ -80,9 +80,8 @@ func Run(ctx context.Context, cfg Config) error {
 	if unix.Gettid() != os.Getpid() {
 		return errors.New("run the keeper: not on the process's first thread")
 	}
-	// There are keys in memory: no core is dumped, and nobody but root's debuggers looks into it. pppd and the program of an upgrade begin anew with this.
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("keep the keeper's memory from core dumps: %w", err)
+	if err := hideMemory(); err != nil {
+		return err
 	}
 	cfg.Thread = pppd.NewThread()
 	running, end := context.WithCancel(context.Background())
@@ -96,6 +95,15 @@ func Run(ctx context.Context, cfg Config) error {
 		result <- err
 	}()
 	return errors.Join(cfg.Thread.Run(running), <-result)
+}
+
+// hideMemory is for a process with keys in its memory: no core is dumped, and nobody but root's debuggers looks into it. pppd and the program of an
+// upgrade begin anew with this.
+func hideMemory() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("keep the keeper's memory from core dumps: %w", err)
+	}
+	return nil
 }
 
 // begin makes a new keeper, or one that goes on for another.

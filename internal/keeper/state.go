@@ -161,6 +161,9 @@ func Try(fd int) error {
 		return fmt.Errorf("read the keeper's state: %w", os.ErrInvalid)
 	}
 	defer f.Close()
+	if err := hideMemory(); err != nil {
+		return err
+	}
 	_, err := readState(f)
 	return err
 }
