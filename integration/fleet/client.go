@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp/l2tptest"
 )
@@ -23,6 +25,7 @@ type Client struct {
 	User string
 
 	conn       *net.UDPConn
+	raw        syscall.RawConn // of conn
 	connection ikev1.ConnectionID
 	mark       int // in the events of the site, before it was called
 	inner      netip.Addr
@@ -38,11 +41,15 @@ type Client struct {
 	said  error // why it is over
 }
 
-func newClient(conn *net.UDPConn, inner netip.Addr, user, password string) *Client {
-	return &Client{
-		User: user, conn: conn, inner: inner, stop: make(chan struct{}),
-		lac: l2tptest.LAC{Tunnel: 7, Window: 4, Calls: 1}, ppp: ppp{user: user, password: password}, pings: newPings(),
+func newClient(conn *net.UDPConn, inner netip.Addr, user, password string) (*Client, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", user, err)
 	}
+	return &Client{
+		User: user, conn: conn, raw: raw, inner: inner, stop: make(chan struct{}),
+		lac: l2tptest.LAC{Tunnel: 7, Window: 4, Calls: 1}, ppp: ppp{user: user, password: password}, pings: newPings(),
+	}, nil
 }
 
 // connect begins and waits for an address.
@@ -103,8 +110,14 @@ func (c *Client) over(err error) {
 	}
 }
 
-// write sends a datagram. One that does not go out is lost, as on any network.
-func (c *Client) write(b []byte) { _, _ = c.conn.Write(b) }
+// write sends a datagram. One that does not go out is lost, as on any network. It does not wait: a socket whose policy finds no SA says EAGAIN,
+// and nobody tells when there is one.
+func (c *Client) write(b []byte) {
+	_ = c.raw.Write(func(fd uintptr) bool {
+		_ = unix.Send(int(fd), b, unix.MSG_DONTWAIT)
+		return true
+	})
+}
 
 // data puts the header of a data message (RFC 2661 section 3.1) and that of PPP in HDLC-like framing before a frame.
 func (c *Client) data(frame []byte) []byte {

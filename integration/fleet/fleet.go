@@ -69,7 +69,10 @@ func (f *Fleet) Connect(ctx context.Context, local netip.Addr, user, password st
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", user, err)
 	}
-	c := newClient(conn, f.cfg.Inner, user, password)
+	c, err := newClient(conn, f.cfg.Inner, user, password)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
 	c.connection, c.mark = connection, mark
 	if err := c.connect(ctx); err != nil {
 		return nil, fmt.Errorf("%s: %w", user, errors.Join(err, c.close()))
