@@ -77,6 +77,7 @@ func (c *Concentrator) Adopt(now time.Time, e Estate) {
 	}
 	a.orphans()
 	for _, out := range a.outputs {
+		a.clear(out)
 		c.applyL2TP(now, out)
 	}
 	a.catchUp()
@@ -214,6 +215,17 @@ func (a *adoption) judge(cl *client) {
 		cl.dialed, cl.idle = true, time.Time{}
 	} else if cl.idle.IsZero() {
 		cl.idle = a.now
+	}
+}
+
+// clear removes the tunnels that are asked for once more: if they are there already, and making them fails now, nobody would.
+func (a *adoption) clear(out l2tp.Output) {
+	for _, action := range out.Actions {
+		if t, ok := action.(l2tp.CreateTunnel); ok {
+			a.c.onClient(t.Tunnel, func(error) {}, func(cl *client) func() error {
+				return func() error { return a.c.deleteTunnel(cl.socket, t.Tunnel) }
+			})
+		}
 	}
 }
 

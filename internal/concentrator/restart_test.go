@@ -30,6 +30,7 @@ func (b *bench) kill(operations int, pause time.Duration) {
 	b.panics += b.c.counters.panics
 	time.Sleep(b.m.latency + pause)
 	synctest.Wait()
+	clear(b.since) // others may be where those that were lasting stood
 	b.start(b.m.estate())
 }
 

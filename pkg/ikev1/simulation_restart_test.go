@@ -12,7 +12,7 @@ import (
 )
 
 // restarts is how many TestSimulationOfRestarts plays; L2TPCTL_RESTARTS asks for more, and L2TPCTL_RESTART for a single one.
-const restarts = 40
+const restarts = 16
 
 // TestSimulationOfRestarts is [TestSimulation] with programs that die at any time, in the midst of carrying out what their engine asks for,
 // and go on after a while, with another engine, from the records. Neither end may lose anything by that, and each engine that begins
