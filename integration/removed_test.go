@@ -4,6 +4,7 @@ package integration
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,9 @@ func (f *fixture) strangers() (unharmed func()) {
 	}
 }
 
+// foreignTunnel finds the tunnel of others in what ip prints, and not one whose number only begins alike.
+var foreignTunnel = regexp.MustCompile(`(?i)\btunnel 77\b`)
+
 // foreigners makes what belongs to others in the server's namespace; same checks that it is all there still.
 func (f *fixture) foreigners() (same, remove func()) {
 	f.t.Helper()
@@ -76,7 +80,7 @@ func (f *fixture) foreigners() (same, remove func()) {
 			out, err := f.Server.Run(f.ctx, args...)
 			f.must(err)
 			for line := range strings.Lines(out) {
-				if args[1] != "l2tp" || strings.Contains(strings.ToLower(line), "tunnel 77") { // it shows all
+				if args[1] != "l2tp" || foreignTunnel.MatchString(line) { // it shows all
 					all.WriteString(line)
 				}
 			}
