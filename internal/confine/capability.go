@@ -115,3 +115,9 @@ func refused(err error) error {
 	return fmt.Errorf("%w (the kernel allows this to every process: a seccomp profile or security module of the container runtime or unit "+
 		"refuses it; allow prctl and capset there)", err)
 }
+
+// Powerless reports whether another process has no capability, as one that has dropped its privileges.
+func Powerless(pid int) (bool, error) {
+	caps, err := threadCapabilities(pid)
+	return err == nil && caps.none(), err
+}

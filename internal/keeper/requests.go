@@ -1,13 +1,16 @@
 package keeper
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 
 	"go.uber.org/zap"
 
+	"github.com/l2tpctl/l2tpctl/internal/confine"
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 )
 
@@ -110,6 +113,9 @@ func (k *Keeper) setUp(ctx context.Context, r *request) (reply, error) {
 	case stopping:
 		return reply{}, protocol.ErrStopping
 	case m != nil:
+		if err := mayChange(r.conn.pid, m.settings(), s); err != nil {
+			return reply{}, err
+		}
 		if err := m.change(s); err != nil {
 			return reply{}, err
 		}
@@ -122,6 +128,24 @@ func (k *Keeper) setUp(ctx context.Context, r *request) (reply, error) {
 		k.mu.Unlock()
 	}
 	return k.inventory(m)
+}
+
+// mayChange refuses another setup to a process without privileges. It may open L2TP to peers without IPsec, and is for the first stage of
+// serve, not for what reads the packets of strangers and may have been taken over by one.
+func mayChange(pid int, now, then protocol.Setup) error {
+	a, errA := protocol.Marshal(now)
+	b, errB := protocol.Marshal(then)
+	if err := errors.Join(errA, errB); err != nil || bytes.Equal(a, b) {
+		return err
+	}
+	powerless, err := confine.Powerless(pid)
+	if err != nil {
+		return fmt.Errorf("change the setup: %w", err)
+	}
+	if powerless {
+		return fmt.Errorf("%w: a change of addresses or of peers without IPsec takes a daemon that starts anew, since process %d has dropped its privileges", protocol.ErrOtherSetup, pid)
+	}
+	return nil
 }
 
 // radiusAddress is where the socket of RADIUS listens.

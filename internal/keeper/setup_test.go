@@ -1,0 +1,37 @@
+package keeper
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
+)
+
+// TestSetupOfThePowerless: who has dropped all privileges may be told what there is, and let in nobody else.
+func TestSetupOfThePowerless(t *testing.T) {
+	cmd := exec.Command("cat") // waits for input
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close(); _ = cmd.Wait() }()
+	open := testSetup
+	open.Steering.PlainPeers = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
+	if err := mayChange(cmd.Process.Pid, testSetup, open); !errors.Is(err, protocol.ErrOtherSetup) {
+		t.Errorf("a change by a process without privileges: %v", err)
+	}
+	if err := mayChange(cmd.Process.Pid, testSetup, testSetup); err != nil {
+		t.Errorf("no change by a process without privileges: %v", err)
+	}
+	if err := mayChange(os.Getpid(), testSetup, open); err != nil {
+		t.Errorf("a change by a process with privileges: %v", err)
+	}
+}
