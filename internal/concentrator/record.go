@@ -71,9 +71,7 @@ type sessionRecord struct {
 	Reason   string `cbor:",omitempty"`
 	Failed   bool   `cbor:",omitempty"`
 	Unlinked bool   `cbor:",omitempty"`
-	Open     bool   `cbor:",omitempty"`
 	Running  bool   `cbor:",omitempty"` // has a PPP endpoint
-	Dropped  bool   `cbor:",omitempty"`
 	Absent   bool   `cbor:",omitempty"`
 	Down     *l2tp.SessionDown
 }
@@ -131,6 +129,6 @@ func (s *session) record() sessionRecord {
 	return sessionRecord{
 		Version: recordVersion, Port: s.client.port, ID: s.id, N: s.n, NAS: s.nas, State: s.state, User: s.user, Method: s.method, Address: s.address,
 		Local: s.local, MTU: s.mtu, Created: s.created, Up: s.up, KillAt: s.killAt, Reason: s.reason, Failed: s.failed, Unlinked: s.unlinked,
-		Open: s.open, Running: s.process != nil, Dropped: s.dropped, Absent: s.absent, Down: s.down,
+		Running: s.process != nil, Absent: s.absent, Down: s.down,
 	}
 }
