@@ -101,7 +101,7 @@ func TestOnlyTheProgramKnowsTheConcentrator(t *testing.T) {
 }
 
 // keeperNeeds are what internal/keeper may import of this repository, besides itself.
-var keeperNeeds = []string{"internal/udp", "internal/steering", "internal/slot", "internal/egress", "pkg/xfrm", "pkg/l2tpnl", "pkg/pppd"}
+var keeperNeeds = []string{"internal/udp", "internal/steering", "internal/slot", "internal/confine", "internal/egress", "pkg/xfrm", "pkg/l2tpnl", "pkg/pppd"}
 
 // TestTheKeeperParsesNothing keeps protocols out of the process that has the privileges: it may not even have them in its dependencies.
 func TestTheKeeperParsesNothing(t *testing.T) {
