@@ -11,7 +11,7 @@ import (
 // TestSteady keeps one connection through a bad network for half a day, in which both phases are replaced many times. Neither end may
 // take the other for dead, and there must always be a child that works in both directions, but for the time that a lost Delete takes.
 func TestSteady(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			s := newSimulation(t, seed)
 			s.path, s.work, s.faults = path{loss: []float64{0.05, 0.1, 0.2}[seed%3], twice: 0.2, delay: 2 * time.Second}, time.Second, 0

@@ -14,7 +14,7 @@ import (
 )
 
 // simulations is how many TestSimulation plays; L2TPCTL_SIMULATIONS asks for more, and L2TPCTL_SIMULATION for a single one.
-const simulations = 100
+const simulations = 40
 
 // TestSimulation lets two engines connect, rekey, disconnect and lose their memory, behind NATs and a network that loses, repeats and
 // reorders, for some hours. After each step the invariants must hold. Then the network is good again, and both ends must agree on
