@@ -154,7 +154,7 @@ func hear[T any](p *population, from chan T) (v T) {
 	p.tb.Helper()
 	select {
 	case v = <-from:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		p.tb.Fatal("the daemon does nothing")
 	}
 	return v
@@ -206,8 +206,11 @@ type hearing struct {
 
 func (h hearing) OpenClient(local netip.Addr, port uint16, mark uint32) (ClientSocket, error) {
 	s, err := h.Sockets.OpenClient(local, port, mark)
+	if err != nil {
+		return nil, err
+	}
 	h.p.opened <- port
-	return heard{s, h.p}, err
+	return heard{s, h.p}, nil
 }
 
 type heard struct {

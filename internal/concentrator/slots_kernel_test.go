@@ -7,7 +7,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,7 +79,16 @@ func (m *realMachine) measure(work func()) spent {
 	read := func() (system, user time.Duration) {
 		var u unix.Rusage
 		m.must(unix.Getrusage(unix.RUSAGE_SELF, &u))
-		return time.Duration(u.Stime.Nano()), time.Duration(u.Utime.Nano())
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.pid))
+		m.must(err)
+		_, text, _ := strings.Cut(string(stat), ") ") // from field 3 of proc_pid_stat(5) on
+		var ticks [2]int64
+		for i := range ticks {
+			ticks[i], err = strconv.ParseInt(strings.Fields(text)[14-3+i], 10, 64)
+			m.must(err)
+		}
+		const tick = time.Second / 100
+		return time.Duration(u.Stime.Nano()) + time.Duration(ticks[1])*tick, time.Duration(u.Utime.Nano()) + time.Duration(ticks[0])*tick
 	}
 	begin := time.Now()
 	system, user := read()
