@@ -64,6 +64,7 @@ type realMachine struct {
 	conn *keeper.Conn
 	keeper.Inventory
 	poller *udp.Poller
+	times  map[string][]time.Duration // of operations
 }
 
 // newRealMachine runs a keeper, which gives everything back when the test has ended, and a server that knows ways to the clients of a population.
@@ -96,7 +97,7 @@ func newRealMachine(tb testing.TB) *realMachine {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &realMachine{tb: tb, path: protocol.SocketPath(dir, namespace), pid: cmd.Process.Pid}
+	return &realMachine{tb: tb, path: protocol.SocketPath(dir, namespace), pid: cmd.Process.Pid, times: make(map[string][]time.Duration)}
 }
 
 // dial is what a daemon does first.
