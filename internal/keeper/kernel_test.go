@@ -3,6 +3,7 @@
 package keeper
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"os"
@@ -197,7 +198,7 @@ func TestKernelDaemons(t *testing.T) {
 		t.Errorf("SAs: %v, %v", sas, err)
 	}
 	for _, s := range sas {
-		if s.AEAD == nil || len(s.AEAD.Key) > 0 {
+		if s.AEAD == nil || len(s.AEAD.Key) == 0 || bytes.ContainsFunc(s.AEAD.Key, func(r rune) bool { return r != 0 }) { // only how long it is
 			t.Errorf("the algorithm of %s: %+v", s, s.AEAD)
 		}
 	}
