@@ -1,13 +1,10 @@
 package concentrator
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/l2tpctl/l2tpctl/internal/control"
 	"github.com/l2tpctl/l2tpctl/internal/slot"
@@ -120,7 +117,7 @@ func (c *Concentrator) openPlain(now time.Time, key plainKey) (*client, error) {
 	if c.plain.each[key.remote.Addr()] >= c.opt.Plain.MaxTunnels {
 		return nil, fmt.Errorf("it has %d tunnels (l2tp.plain_max_tunnels)", c.opt.Plain.MaxTunnels)
 	}
-	port, socket, err := c.takePlainSlot(now, key.local)
+	port, socket, err := c.openSlot(now, c.plain.slots, c.opt.Plain.Block, key.local)
 	if err != nil {
 		return nil, err
 	}
@@ -146,26 +143,6 @@ func (c *Concentrator) leavePlain(cl *client) {
 	if c.plain.each[cl.remote.Addr()]--; c.plain.each[cl.remote.Addr()] == 0 {
 		delete(c.plain.each, cl.remote.Addr())
 	}
-}
-
-// takePlainSlot is takeSlot for a tunnel without IPsec.
-func (c *Concentrator) takePlainSlot(now time.Time, local netip.Addr) (slot.Port, ClientSocket, error) {
-	for range portsTried {
-		port, err := c.plain.slots.Allocate(now)
-		if err != nil {
-			return 0, nil, err
-		}
-		socket, err := c.Sockets.OpenClient(local, uint16(port), c.opt.Plain.Block.Mark(port))
-		if err == nil {
-			return port, socket, nil
-		}
-		c.plain.slots.Free(now, port)
-		if !errors.Is(err, unix.EADDRINUSE) {
-			return 0, nil, fmt.Errorf("open socket of slot %d: %w", port, err)
-		}
-		c.portTaken(port, err)
-	}
-	return 0, nil, fmt.Errorf("the ports of %d slots are in use by other programs", portsTried)
 }
 
 // refusePlain tells that a peer gets no tunnel. It is not answered, and asks again.

@@ -32,23 +32,39 @@ type room struct {
 
 // takeSlot finds a slot for a client, with its socket. Ports that another program has are passed over.
 func (c *Concentrator) takeSlot(now time.Time, local netip.Addr) (slot.Port, ClientSocket, error) {
+	port, socket, err := c.openSlot(now, c.slots, c.opt.Block, local)
+	switch {
+	case err == nil:
+		c.watchSlots(now)
+	case errors.Is(err, slot.ErrExhausted):
+		err = c.noSlot(now, err)
+	case errors.Is(err, errPortsTaken):
+		err = fmt.Errorf("%w: %w", err, ikev1.ErrFull)
+	}
+	return port, socket, err
+}
+
+// errPortsTaken says that other programs have the ports of all slots that were looked at.
+var errPortsTaken = fmt.Errorf("the ports of %d slots are in use by other programs", portsTried)
+
+// openSlot takes a slot from its allocator and opens its socket. The error is that of the allocator, of the socket, or errPortsTaken.
+func (c *Concentrator) openSlot(now time.Time, slots *slot.Allocator, block slot.Block, local netip.Addr) (slot.Port, ClientSocket, error) {
 	for range portsTried {
-		port, err := c.slots.Allocate(now)
+		port, err := slots.Allocate(now)
 		if err != nil {
-			return 0, nil, c.noSlot(now, err)
+			return 0, nil, err
 		}
-		socket, err := c.Sockets.OpenClient(local, uint16(port), c.opt.Block.Mark(port))
+		socket, err := c.Sockets.OpenClient(local, uint16(port), block.Mark(port))
 		if err == nil {
-			c.watchSlots(now)
 			return port, socket, nil
 		}
-		c.slots.Free(now, port)
+		slots.Free(now, port)
 		if !errors.Is(err, unix.EADDRINUSE) {
 			return 0, nil, fmt.Errorf("open socket of slot %d: %w", port, err)
 		}
 		c.portTaken(port, err)
 	}
-	return 0, nil, fmt.Errorf("the ports of %d slots are in use by other programs: %w", portsTried, ikev1.ErrFull)
+	return 0, nil, errPortsTaken
 }
 
 // noSlot tells that a client is refused because every slot is in use or resting.
