@@ -70,7 +70,7 @@ func (c *Concentrator) Adopt(now time.Time, e Estate) {
 	for _, port := range slices.Sorted(maps.Keys(a.clients)) {
 		a.client(a.clients[port])
 	}
-	a.find(a.states)
+	a.find()
 	a.claim()
 	for _, out := range a.asked {
 		c.applyIKE(now, out)
@@ -172,7 +172,7 @@ func (a *adoption) client(r clientRecord) {
 	cl := &client{
 		id: r.ID, plain: r.plain(), peer: peer{r.Identity, r.Kind}, port: r.Port, local: r.Local, remote: r.Remote, socket: socket,
 		children: make(map[ikev1.ChildID]*child), sessions: make(map[uint16]*session), links: r.Links, opened: r.Opened, idle: r.Idle, lost: r.Lost,
-		made: r.Made, dialed: r.Dialed, judged: r.Judged, proved: r.Proved, ending: r.Ending,
+		dialed: r.Dialed, judged: r.Judged, proved: r.Proved, ending: r.Ending,
 	}
 	for _, id := range c.IKE.Children(r.ID) {
 		if ch, there := r.Children[id]; there {
@@ -232,10 +232,11 @@ func (a *adoption) clear(out l2tp.Output) {
 // session takes over a session with its PPP endpoint.
 func (a *adoption) session(cl *client, r sessionRecord) {
 	s := &session{
-		client: cl, id: r.ID, n: r.N, nas: r.NAS, iface: fmt.Sprintf("%s%d-%d", a.c.opt.PPP.InterfacePrefix, cl.port, r.N), state: r.State,
+		client: cl, id: r.ID, n: r.N, nas: r.NAS, state: r.State,
 		user: r.User, method: r.Method, address: r.Address, local: r.Local, mtu: r.MTU, created: r.Created, up: r.Up, reason: r.Reason,
 		failed: r.Failed, killAt: r.KillAt, unlinked: r.Unlinked, dropped: r.Absent, absent: r.Absent, down: r.Down,
 	}
+	s.iface = a.c.interfaceOf(s)
 	s.open = a.held[[2]uint16{uint16(cl.port), s.id}]
 	a.running[s] = r.Running
 	cl.sessions[s.id] = s

@@ -72,7 +72,6 @@ func (c *Concentrator) performL2TP(now time.Time, action l2tp.Action) {
 		c.onClient(a.Tunnel, func(err error) {
 			if cl := c.ports[slot.Port(a.Tunnel)]; cl != nil {
 				cl.made = err == nil
-				c.ledger.client(cl)
 			}
 			done(err)
 		}, func(cl *client) func() error {
@@ -82,7 +81,6 @@ func (c *Concentrator) performL2TP(now time.Time, action l2tp.Action) {
 	case l2tp.DeleteTunnel:
 		c.onClient(a.Tunnel, complete(a.ID), func(cl *client) func() error {
 			cl.made = false
-			c.ledger.client(cl)
 			return func() error { return c.deleteTunnel(cl.socket, a.Tunnel) }
 		})
 	case l2tp.CreateSession:

@@ -123,9 +123,9 @@ func (cl *client) where(asked netip.AddrPort) netip.AddrPort {
 }
 
 // find finds the SAs of clients that the daemon before was about to move: they are where they were or where the clients are.
-func (a *adoption) find(states []xfrm.State) {
-	at := make(map[xfrm.ID]netip.AddrPort, len(states)) // where the peer is, as an SA in UDP has it
-	for _, st := range states {
+func (a *adoption) find() {
+	at := make(map[xfrm.ID]netip.AddrPort, len(a.states)) // where the peer is, as an SA in UDP has it
+	for _, st := range a.states {
 		if st.Encap != nil && a.c.opt.Block.Owns(st.ReqID) {
 			at[st.ID] = outerPeer(&st)
 		}

@@ -31,7 +31,6 @@ type clientRecord struct {
 	Opened   time.Time
 	Idle     time.Time
 	Lost     time.Time
-	Made     bool   `cbor:",omitempty"`
 	Dialed   bool   `cbor:",omitempty"`
 	Judged   bool   `cbor:",omitempty"`
 	Proved   bool   `cbor:",omitempty"`
@@ -104,7 +103,7 @@ func (cl *client) record() clientRecord {
 	r := clientRecord{
 		Version: recordVersion, ID: cl.id, Port: cl.port, Local: cl.local, Remote: cl.remote, Identity: cl.peer.identity, Kind: cl.peer.kind,
 		Children: make(map[ikev1.ChildID]childRecord, len(cl.children)), Links: cl.links, Opened: cl.opened, Idle: cl.idle, Lost: cl.lost,
-		Made: cl.made, Dialed: cl.dialed, Judged: cl.judged, Proved: cl.proved, Ending: cl.ending,
+		Dialed: cl.dialed, Judged: cl.judged, Proved: cl.proved, Ending: cl.ending,
 	}
 	if cl.plain != nil {
 		r.Plain = cl.plain.tunnel

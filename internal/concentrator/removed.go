@@ -119,7 +119,6 @@ func (c *Concentrator) checkTunnel(cl *client) {
 			}
 			const reason = "its tunnel was removed from the kernel"
 			cl.made = false
-			c.ledger.client(cl)
 			c.removed(cl.event(eventTunnelLost), "the tunnel was removed from the kernel; the client is told and can dial again")
 			for _, s := range cl.sessions {
 				c.blame(s, reason)

@@ -66,7 +66,7 @@ func (c *Concentrator) createSession(now time.Time, a l2tp.CreateSession, done f
 	} else if cl != nil {
 		cl.links++
 		s.client, s.n = cl, cl.links
-		s.iface = fmt.Sprintf("%s%d-%d", c.opt.PPP.InterfacePrefix, cl.port, s.n)
+		s.iface = c.interfaceOf(s)
 		cl.sessions[s.id] = s
 		c.ledger.client(cl)
 		c.ledger.session(s)
@@ -187,6 +187,9 @@ func (s *session) fields() []zap.Field {
 	}
 	return fields
 }
+
+// interfaceOf is the name of a session's interface.
+func (c *Concentrator) interfaceOf(s *session) string { return c.opt.PPP.InterfacePrefix + s.name() }
 
 // name is the session's id for operators: unique in the daemon.
 func (s *session) name() string { return fmt.Sprintf("%d-%d", s.client.port, s.n) }
