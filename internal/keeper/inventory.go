@@ -57,21 +57,27 @@ func (c *collection) add(f *os.File, err error) int {
 	return len(c.files)
 }
 
+// sockets adds the sockets of a machine to what is told of it. number numbers a file that stays ours, and take one that is made for this, with the
+// error of making it. The caller holds mu.
+func (m *machine) sockets(told *protocol.Inventory, number func(*os.File) int, take func(*os.File, error) int) {
+	for _, f := range m.ike {
+		told.IKE = append(told.IKE, protocol.IKESocket{Local: f.Local, Encapsulated: f.Encapsulated, Initials: f.Initials, File: number(f.File)})
+	}
+	for _, f := range m.plain {
+		told.Plain = append(told.Plain, protocol.PlainSocket{Local: f.Local, File: number(f.File)})
+	}
+	for _, cl := range m.clients {
+		one := protocol.Client{Local: cl.Local(), Open: take(cl.OpenFile()), Tunnel: take(cl.TunnelFile())}
+		one.Remote, _ = cl.Remote()
+		told.Clients = append(told.Clients, one)
+	}
+}
+
 // list adds what there is of the machine.
 func (m *machine) list(told *protocol.Inventory, c *collection) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, f := range m.ike {
-		told.IKE = append(told.IKE, protocol.IKESocket{Local: f.Local, Encapsulated: f.Encapsulated, Initials: f.Initials, File: c.copy(f.File)})
-	}
-	for _, f := range m.plain {
-		told.Plain = append(told.Plain, protocol.PlainSocket{Local: f.Local, File: c.copy(f.File)})
-	}
-	for _, cl := range m.clients {
-		one := protocol.Client{Local: cl.Local(), Open: c.add(cl.OpenFile()), Tunnel: c.add(cl.TunnelFile())}
-		one.Remote, _ = cl.Remote()
-		told.Clients = append(told.Clients, one)
-	}
+	m.sockets(told, c.copy, c.add)
 	for id := range m.sessions.all() {
 		told.Sessions = append(told.Sessions, id)
 	}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"github.com/l2tpctl/l2tpctl/internal/confine"
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 	"github.com/l2tpctl/l2tpctl/pkg/pppd"
 )
@@ -80,7 +81,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if unix.Gettid() != os.Getpid() {
 		return errors.New("run the keeper: not on the process's first thread")
 	}
-	if err := hideMemory(); err != nil {
+	if err := confine.Hide(); err != nil { // there will be keys in it; pppd and the program of an upgrade begin anew with this
 		return err
 	}
 	cfg.Thread = pppd.NewThread()
@@ -95,15 +96,6 @@ func Run(ctx context.Context, cfg Config) error {
 		result <- err
 	}()
 	return errors.Join(cfg.Thread.Run(running), <-result)
-}
-
-// hideMemory is for a process with keys in its memory: no core is dumped, and nobody but root's debuggers looks into it. pppd and the program of an
-// upgrade begin anew with this.
-func hideMemory() error {
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("keep the keeper's memory from core dumps: %w", err)
-	}
-	return nil
 }
 
 // begin makes a new keeper, or one that goes on for another.

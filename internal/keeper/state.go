@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/l2tpctl/l2tpctl/internal/confine"
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 	"github.com/l2tpctl/l2tpctl/pkg/pppd"
 )
@@ -161,7 +162,7 @@ func Try(fd int) error {
 		return fmt.Errorf("read the keeper's state: %w", os.ErrInvalid)
 	}
 	defer f.Close()
-	if err := hideMemory(); err != nil {
+	if err := confine.Hide(); err != nil {
 		return err
 	}
 	_, err := readState(f)

@@ -171,17 +171,7 @@ func (m *machine) state(s *state, heirs *inheritance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	i := &s.Inventory
-	for _, f := range m.ike {
-		i.IKE = append(i.IKE, protocol.IKESocket{Local: f.Local, Encapsulated: f.Encapsulated, Initials: f.Initials, File: heirs.keep(f.File)})
-	}
-	for _, f := range m.plain {
-		i.Plain = append(i.Plain, protocol.PlainSocket{Local: f.Local, File: heirs.keep(f.File)})
-	}
-	for _, c := range m.clients {
-		one := protocol.Client{Local: c.Local(), Open: heirs.copy(c.OpenFile()), Tunnel: heirs.copy(c.TunnelFile())}
-		one.Remote, _ = c.Remote()
-		i.Clients = append(i.Clients, one)
-	}
+	m.sockets(i, func(f *os.File) int { return heirs.keep(f) }, heirs.copy)
 	for id, f := range m.sessions.all() {
 		i.Sessions = append(i.Sessions, id)
 		s.SessionFiles = append(s.SessionFiles, heirs.keep(f))
