@@ -1,10 +1,7 @@
 package ikev1_test
 
 import (
-	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -18,33 +15,14 @@ const restarts = 16
 // and go on after a while, with another engine, from the records. Neither end may lose anything by that, and each engine that begins
 // must know what the one before has said.
 func TestSimulationOfRestarts(t *testing.T) {
-	n, first := uint64(restarts), uint64(0)
-	if s, ok := os.LookupEnv("L2TPCTL_RESTARTS"); ok {
-		n, _ = strconv.ParseUint(s, 10, 64)
-	}
-	if s, ok := os.LookupEnv("L2TPCTL_RESTART"); ok {
-		first, _ = strconv.ParseUint(s, 10, 64)
-		n = 1
-	}
 	var all tally
 	died := 0
-	for seed := first; seed < first+n; seed++ {
-		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			s := newSimulation(t, seed)
-			s.mortal()
-			defer func() {
-				if t.Failed() || n == 1 {
-					s.report()
-				}
-			}()
-			s.play()
-			all.add(s.tally)
-			died += s.ends[0].restarts + s.ends[1].restarts
-		})
-		if !ok {
-			t.Fatalf("seed %d fails: L2TPCTL_RESTART=%d go test -v -run 'TestSimulationOfRestarts$' ./pkg/ikev1", seed, seed)
-		}
-	}
+	n := simulate(t, "L2TPCTL_RESTART", restarts, func(s *simulation) {
+		s.mortal()
+		s.play()
+		all.add(s.tally)
+		died += s.ends[0].restarts + s.ends[1].restarts
+	})
 	t.Logf("%d simulations, %v: %d restarts, %d ISAKMP SAs and %d children, %d of them replacements; %d were up at the end",
 		n, all.time, died, all.sas, all.children, all.rekeys, all.up)
 	if n >= restarts && (died < int(n)*10 || all.sas < int(n)*10 || all.children < int(n)*10 || all.rekeys < int(n)*5 || all.up < int(n)/2) {

@@ -22,15 +22,29 @@ const simulations = 40
 //
 // In one of four nothing is ever lost, so both ends must agree after each step.
 func TestSimulation(t *testing.T) {
-	n, first := uint64(simulations), uint64(0)
-	if s, ok := os.LookupEnv("L2TPCTL_SIMULATIONS"); ok {
+	var all tally
+	n := simulate(t, "L2TPCTL_SIMULATION", simulations, func(s *simulation) {
+		s.play()
+		all.add(s.tally)
+	})
+	t.Logf("%d simulations, %v: %d ISAKMP SAs and %d children, %d of them replacements; %d were up at the end",
+		n, all.time, all.sas, all.children, all.rekeys, all.up)
+	if n >= simulations && (all.sas < int(n)*10 || all.children < int(n)*10 || all.rekeys < int(n)*5 || all.up < int(n)/2) {
+		t.Error("that is not much for so many")
+	}
+}
+
+// simulate plays simulations with the seeds from 0: as many as asked by default, or by the variable with an S at its end, or the single one that
+// the variable names. It returns how many they were.
+func simulate(t *testing.T, variable string, byDefault uint64, play func(*simulation)) (n uint64) {
+	n, first := byDefault, uint64(0)
+	if s, ok := os.LookupEnv(variable + "S"); ok {
 		n, _ = strconv.ParseUint(s, 10, 64)
 	}
-	if s, ok := os.LookupEnv("L2TPCTL_SIMULATION"); ok {
+	if s, ok := os.LookupEnv(variable); ok {
 		first, _ = strconv.ParseUint(s, 10, 64)
 		n = 1
 	}
-	var all tally
 	for seed := first; seed < first+n; seed++ {
 		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			s := newSimulation(t, seed)
@@ -39,18 +53,13 @@ func TestSimulation(t *testing.T) {
 					s.report()
 				}
 			}()
-			s.play()
-			all.add(s.tally)
+			play(s)
 		})
 		if !ok {
-			t.Fatalf("seed %d fails: L2TPCTL_SIMULATION=%d go test -v -run 'TestSimulation$' ./pkg/ikev1", seed, seed)
+			t.Fatalf("seed %d fails: %s=%d go test -v -run '%s$' ./pkg/ikev1", seed, variable, seed, t.Name())
 		}
 	}
-	t.Logf("%d simulations, %v: %d ISAKMP SAs and %d children, %d of them replacements; %d were up at the end",
-		n, all.time, all.sas, all.children, all.rekeys, all.up)
-	if n >= simulations && (all.sas < int(n)*10 || all.children < int(n)*10 || all.rekeys < int(n)*5 || all.up < int(n)/2) {
-		t.Error("that is not much for so many")
-	}
+	return n
 }
 
 // tally is what has happened in simulations.
