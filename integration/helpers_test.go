@@ -67,11 +67,20 @@ func setUp(t testing.TB, config string) *fixture {
 	return f
 }
 
+// skip ends a test that cannot run here, which is a failure where none may be left out.
+func skip(t testing.TB, why error) {
+	t.Helper()
+	if required() {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
 // surroundings makes a scene whose server is not started.
 func surroundings(t testing.TB, binary, config string) *fixture {
 	t.Helper()
 	if unavailable != nil {
-		t.Skip(unavailable)
+		skip(t, unavailable)
 	}
 	scene, err := lab.NewScene(binary, config)
 	if err != nil {

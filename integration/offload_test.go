@@ -113,7 +113,7 @@ func (f *fixture) wantOffload(why string, packet, crypto, software int, lost uin
 func simulator(t *testing.T) {
 	t.Helper()
 	if _, err := os.Stat("/sys/bus/netdevsim"); err != nil {
-		t.Skipf("the kernel has no netdevsim: %v", err)
+		skip(t, fmt.Errorf("the kernel has no netdevsim: %w", err))
 	}
 	const debugfs = "/sys/kernel/debug"
 	if _, err := os.Stat(debugfs + "/netdevsim"); err == nil {
