@@ -89,7 +89,6 @@ func (a ampleSAs) Delete(id xfrm.ID) error {
 	return nil
 }
 
-func (ampleSAs) UpdateEncap(xfrm.ID, xfrm.Encap) error          { return nil }
 func (ampleSAs) Move(id xfrm.ID, _ xfrm.Place) (xfrm.ID, error) { return id, nil }
 
 func (a ampleSAs) Get(id xfrm.ID) (xfrm.State, error) {

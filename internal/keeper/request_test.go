@@ -56,20 +56,23 @@ func TestForeignThings(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, do := range map[string]func() error{
-		"SA with the reqid of nobody":   func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.ReqID = 1 })) },
-		"SA with a port of others":      func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.ReqID = 0x17018000 })) },
-		"SA with another's mark":        func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.OutputMark.Value++ })) },
-		"SA with half a mark":           func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.OutputMark.Mask = 0xffff })) },
-		"inbound SA without a mark":     func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.OutputMark = xfrm.Mark{} })) },
-		"outbound SA with a mark":       func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Direction = xfrm.Out })) },
-		"SA without a direction":        func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Direction = 0 })) },
-		"inbound SA to all ports":       func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector.DstPortMask = 0 })) },
-		"inbound SA to another slot":    func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector.DstPort++ })) },
-		"inbound SA for TCP":            func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector.Proto = 6 })) },
-		"inbound SA for everything":     func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector = xfrm.Selector{} })) },
-		"SA in tunnel mode":             func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Mode = xfrm.ModeTunnel })) },
-		"deletion of a foreign SA":      func() error { return c.SAs().Delete(foreign.ID) },
-		"change of a foreign SA":        func() error { return c.SAs().UpdateEncap(foreign.ID, xfrm.Encap{SrcPort: 1, DstPort: 2}) },
+		"SA with the reqid of nobody": func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.ReqID = 1 })) },
+		"SA with a port of others":    func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.ReqID = 0x17018000 })) },
+		"SA with another's mark":      func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.OutputMark.Value++ })) },
+		"SA with half a mark":         func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.OutputMark.Mask = 0xffff })) },
+		"inbound SA without a mark":   func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.OutputMark = xfrm.Mark{} })) },
+		"outbound SA with a mark":     func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Direction = xfrm.Out })) },
+		"SA without a direction":      func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Direction = 0 })) },
+		"inbound SA to all ports":     func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector.DstPortMask = 0 })) },
+		"inbound SA to another slot":  func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector.DstPort++ })) },
+		"inbound SA for TCP":          func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector.Proto = 6 })) },
+		"inbound SA for everything":   func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector = xfrm.Selector{} })) },
+		"SA in tunnel mode":           func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Mode = xfrm.ModeTunnel })) },
+		"deletion of a foreign SA":    func() error { return c.SAs().Delete(foreign.ID) },
+		"change of a foreign SA": func() error {
+			_, err := c.SAs().Move(foreign.ID, xfrm.Place{Src: foreign.Src, Dst: foreign.Dst, Encap: &xfrm.Encap{SrcPort: 1, DstPort: 2}})
+			return err
+		},
 		"move of a foreign SA":          func() error { _, err := c.SAs().Move(foreign.ID, xfrm.Place{Src: theirs, Dst: ours}); return err },
 		"look at a foreign SA":          func() error { _, err := c.SAs().Get(foreign.ID); return err },
 		"try of a foreign SA":           func() error { return c.Egress().Encrypts(ours, theirs, foreign.ReqID) },
@@ -123,9 +126,6 @@ func TestSAs(t *testing.T) {
 	}
 	if string(in.AEAD.Key) != "0123456789abcdefsalt" {
 		t.Error("the caller's key is gone")
-	}
-	if err := sas.UpdateEncap(in.ID, xfrm.Encap{SrcPort: 1, DstPort: 2}); err != nil {
-		t.Fatal(err)
 	}
 	there := netip.MustParseAddr("198.51.100.8")
 	to := xfrm.Place{Src: there, Dst: ours, Encap: &xfrm.Encap{SrcPort: 1, DstPort: 2}, Selector: in.Selector}

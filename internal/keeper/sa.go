@@ -71,16 +71,6 @@ func (m *machine) deleteSA(_ context.Context, id xfrm.ID) (reply, error) {
 	return reply{}, m.sas.Delete(id)
 }
 
-func (m *machine) updateEncap(_ context.Context, u protocol.EncapUpdate) (reply, error) {
-	st, err := m.ownSA("update", u.ID)
-	if err != nil {
-		return reply{}, err
-	}
-	defer forgetKeys(&st)
-	st.Encap = &u.Encap
-	return reply{}, m.sas.Update(&st)
-}
-
 // moveSA gives an SA of ours other addresses. One end stays where it is, and the packets are the same but for their addresses.
 func (m *machine) moveSA(_ context.Context, mv protocol.SAMove) (reply, error) {
 	st, err := m.ownSA("move", mv.ID)

@@ -22,11 +22,6 @@ func (s SAs) Add(st *xfrm.State) error { return s.c.do(protocol.OpAddSA, st) }
 // Delete removes an SA. An unknown one gives os.ErrNotExist.
 func (s SAs) Delete(id xfrm.ID) error { return s.c.do(protocol.OpDeleteSA, id) }
 
-// UpdateEncap gives an SA new UDP ports.
-func (s SAs) UpdateEncap(id xfrm.ID, e xfrm.Encap) error {
-	return s.c.do(protocol.OpUpdateEncap, protocol.EncapUpdate{ID: id, Encap: e})
-}
-
 // Move gives an SA other addresses, and returns its ID there.
 func (s SAs) Move(id xfrm.ID, to xfrm.Place) (xfrm.ID, error) {
 	return ask[xfrm.ID](s.c, protocol.OpMoveSA, protocol.SAMove{ID: id, To: to})

@@ -70,7 +70,6 @@ func bodies() []any {
 			Src: remote.Addr(), Dst: local, Encap: &xfrm.Encap{SrcPort: 1, DstPort: 2},
 			Selector: xfrm.Selector{Src: netip.PrefixFrom(remote.Addr(), 32), Proto: 17, DstPort: 0x4000, DstPortMask: 0xffff},
 		}},
-		&EncapUpdate{ID: xfrm.ID{Dst: local, SPI: 1000}, Encap: xfrm.Encap{SrcPort: 1, DstPort: 2}},
 		&Tunnel{ID: 16384, PeerID: 1},
 		&TunnelID{ID: 16384},
 		&l2tpnl.Tunnel{

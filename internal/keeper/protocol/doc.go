@@ -38,12 +38,11 @@ const (
 	OpShutdown Op = 6
 	OpMonitor  Op = 7 // the reply has a netlink socket that hears of our SAs
 
-	OpAddSA       Op = 16 // [xfrm.State]
-	OpDeleteSA    Op = 17 // [xfrm.ID]
-	OpUpdateEncap Op = 18 // [EncapUpdate]
-	OpGetSA       Op = 19 // [xfrm.ID], [xfrm.State] without keys
-	OpListSAs     Op = 20 // a list of [xfrm.State] without keys
-	OpMoveSA      Op = 21 // [SAMove], [xfrm.ID]
+	OpAddSA    Op = 16 // [xfrm.State]
+	OpDeleteSA Op = 17 // [xfrm.ID]
+	OpGetSA    Op = 19 // [xfrm.ID], [xfrm.State] without keys
+	OpListSAs  Op = 20 // a list of [xfrm.State] without keys
+	OpMoveSA   Op = 21 // [SAMove], [xfrm.ID]
 
 	OpCreateTunnel Op = 32 // [Tunnel]
 	OpDeleteTunnel Op = 33 // [TunnelID]
@@ -89,7 +88,7 @@ func (o Op) Long() bool {
 
 var opNames = map[Op]string{
 	OpHello: "hello", OpSetup: "set up", OpStore: "store", OpHold: "hold", OpRelease: "release", OpShutdown: "shut down", OpMonitor: "monitor SAs",
-	OpAddSA: "add an SA", OpDeleteSA: "delete an SA", OpUpdateEncap: "change the ports of an SA", OpGetSA: "get an SA", OpListSAs: "list SAs", OpMoveSA: "move an SA",
+	OpAddSA: "add an SA", OpDeleteSA: "delete an SA", OpGetSA: "get an SA", OpListSAs: "list SAs", OpMoveSA: "move an SA",
 	OpCreateTunnel: "create a tunnel", OpDeleteTunnel: "delete a tunnel", OpGetTunnel: "get a tunnel", OpListTunnels: "list tunnels",
 	OpOpenSession: "open a session", OpCloseSession: "close a session", OpGetSession: "get a session", OpListSessions: "list sessions",
 	OpOpenClient: "open a client's socket", OpConnect: "connect a client's socket", OpDisconnect: "disconnect a client's socket",

@@ -8,12 +8,6 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
-// EncapUpdate gives an SA other UDP ports.
-type EncapUpdate struct {
-	ID    xfrm.ID    `cbor:"1,keyasint"`
-	Encap xfrm.Encap `cbor:"2,keyasint"`
-}
-
 // SAMove gives an SA other addresses.
 type SAMove struct {
 	ID xfrm.ID    `cbor:"1,keyasint"`
