@@ -110,13 +110,17 @@ func awaitKeeper(ctx context.Context, path string, version control.Version, limi
 
 // depositControl lets the keeper hold the control socket, which so outlives daemons, in place of that of another configuration.
 func depositControl(ctx context.Context, conn *keeper.Conn, cfg *config.Config, s settings) error {
-	inventory, err := conn.Setup(ctx, s.setup())
+	files, err := conn.Prepare(ctx, s.setup())
 	if err != nil {
 		return fmt.Errorf("set the keeper up: %w", err)
 	}
-	defer inventory.Close()
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
 	name := heldControl + cfg.Control.Socket
-	held := inventory.Held[name]
+	held := files[name]
 	socket, err := control.Open(ctx, cfg.Control.Socket, cfg.Control.Group, held)
 	if err != nil {
 		return err
@@ -127,7 +131,7 @@ func depositControl(ctx context.Context, conn *keeper.Conn, cfg *config.Config, 
 			return err
 		}
 	}
-	for other := range inventory.Held {
+	for other := range files {
 		if other != name && strings.HasPrefix(other, heldControl) {
 			if err := conn.Release(other); err != nil {
 				return err

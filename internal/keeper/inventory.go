@@ -7,7 +7,7 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 )
 
-// inventory tells of everything, with copies of the files.
+// inventory tells of everything, with copies of the files. Without a machine that is the held files alone.
 func (k *Keeper) inventory(m *machine) (_ reply, err error) {
 	c := &collection{}
 	defer func() {
@@ -15,9 +15,12 @@ func (k *Keeper) inventory(m *machine) (_ reply, err error) {
 			closeFiles(c.files)
 		}
 	}()
-	told := protocol.Inventory{Records: k.store.all()}
-	if err := m.list(&told, c); err != nil {
-		return reply{}, fmt.Errorf("take the inventory: %w", err)
+	var told protocol.Inventory
+	if m != nil {
+		told.Records = k.store.all()
+		if err := m.list(&told, c); err != nil {
+			return reply{}, fmt.Errorf("take the inventory: %w", err)
+		}
 	}
 	k.held.mu.Lock()
 	defer k.held.mu.Unlock()

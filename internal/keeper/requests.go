@@ -17,6 +17,7 @@ import (
 // handlers do what requests ask for.
 var handlers = map[protocol.Op]func(*Keeper, context.Context, *request) (reply, error){
 	protocol.OpSetup:    (*Keeper).setUp,
+	protocol.OpPrepare:  (*Keeper).prepare,
 	protocol.OpStore:    (*Keeper).storeRecords,
 	protocol.OpHold:     (*Keeper).hold,
 	protocol.OpRelease:  (*Keeper).releaseHeld,
@@ -93,40 +94,56 @@ func (k *Keeper) ready() (*machine, error) {
 	return k.machine, nil
 }
 
-// setUp takes possession of the machine, or changes what may be changed, and tells what there is.
+// setUp makes the machine ready, and tells what there is.
 func (k *Keeper) setUp(ctx context.Context, r *request) (reply, error) {
-	var s protocol.Setup
-	if err := protocol.Unmarshal(r.body, &s); err != nil {
-		return reply{}, err
-	}
-	s, err := complete(s)
+	k.setup.Lock()
+	defer k.setup.Unlock()
+	m, err := k.readyFor(ctx, r)
 	if err != nil {
 		return reply{}, err
 	}
+	return k.inventory(m)
+}
+
+// prepare makes the machine ready, and tells which files are held: somebody who comes before a daemon needs no more of what may be much.
+func (k *Keeper) prepare(ctx context.Context, r *request) (reply, error) {
 	k.setup.Lock()
 	defer k.setup.Unlock()
+	if _, err := k.readyFor(ctx, r); err != nil {
+		return reply{}, err
+	}
+	return k.inventory(nil)
+}
+
+// readyFor takes possession of the machine, or changes what may be changed. The caller holds setup.
+func (k *Keeper) readyFor(ctx context.Context, r *request) (*machine, error) {
+	var s protocol.Setup
+	if err := protocol.Unmarshal(r.body, &s); err != nil {
+		return nil, err
+	}
+	s, err := complete(s)
+	if err != nil {
+		return nil, err
+	}
 	k.mu.Lock()
 	m, stopping := k.machine, k.stopping
 	k.mu.Unlock()
 	switch {
 	case stopping:
-		return reply{}, protocol.ErrStopping
+		return nil, protocol.ErrStopping
 	case m != nil:
 		if err := mayChange(r.conn.pid, m.settings(), s); err != nil {
-			return reply{}, err
+			return nil, err
 		}
-		if err := m.change(s); err != nil {
-			return reply{}, err
-		}
-	default:
-		if m, err = k.possess(ctx, s); err != nil {
-			return reply{}, err
-		}
-		k.mu.Lock()
-		k.machine = m
-		k.mu.Unlock()
+		return m, m.change(s)
 	}
-	return k.inventory(m)
+	if m, err = k.possess(ctx, s); err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.machine = m
+	return m, nil
 }
 
 // mayChange refuses another setup to a process without privileges. It may open L2TP to peers without IPsec, and is for the first stage of

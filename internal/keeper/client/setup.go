@@ -62,7 +62,17 @@ func (i *Inventory) Close() {
 // of IKE. A keeper that was set up before only opens and closes sockets if Listen or Steering.PlainPeers is another, and the error is
 // ErrOtherSetup if anything else is. It takes some seconds if there are pppd of a predecessor to end.
 func (c *Conn) Setup(ctx context.Context, s protocol.Setup) (Inventory, error) {
-	m, err := c.call(ctx, protocol.OpSetup, s, nil)
+	return c.setup(ctx, protocol.OpSetup, s)
+}
+
+// Prepare is Setup for somebody who goes before a daemon: it returns the held files and nothing else.
+func (c *Conn) Prepare(ctx context.Context, s protocol.Setup) (held map[string]*os.File, err error) {
+	i, err := c.setup(ctx, protocol.OpPrepare, s)
+	return i.Held, err
+}
+
+func (c *Conn) setup(ctx context.Context, op protocol.Op, s protocol.Setup) (Inventory, error) {
+	m, err := c.call(ctx, op, s, nil)
 	if err != nil {
 		return Inventory{}, err
 	}

@@ -37,6 +37,7 @@ const (
 	OpRelease  Op = 5 // [Name]
 	OpShutdown Op = 6
 	OpMonitor  Op = 7 // the reply has a netlink socket that hears of our SAs
+	OpPrepare  Op = 8 // OpSetup whose Inventory has nothing but the held files
 
 	OpAddSA    Op = 16 // [xfrm.State]
 	OpDeleteSA Op = 17 // [xfrm.ID]
@@ -80,14 +81,14 @@ const (
 // Long tells that a request may take so long that others need not wait for it. Only the order of the others is kept.
 func (o Op) Long() bool {
 	switch o {
-	case OpSetup, OpShutdown, OpMonitor, OpListSAs, OpListTunnels, OpListSessions, OpStartPPP, OpReadSteering, OpSteeringIntact:
+	case OpSetup, OpPrepare, OpShutdown, OpMonitor, OpListSAs, OpListTunnels, OpListSessions, OpStartPPP, OpReadSteering, OpSteeringIntact:
 		return true
 	}
 	return false
 }
 
 var opNames = map[Op]string{
-	OpHello: "hello", OpSetup: "set up", OpStore: "store", OpHold: "hold", OpRelease: "release", OpShutdown: "shut down", OpMonitor: "monitor SAs",
+	OpHello: "hello", OpSetup: "set up", OpPrepare: "prepare", OpStore: "store", OpHold: "hold", OpRelease: "release", OpShutdown: "shut down", OpMonitor: "monitor SAs",
 	OpAddSA: "add an SA", OpDeleteSA: "delete an SA", OpGetSA: "get an SA", OpListSAs: "list SAs", OpMoveSA: "move an SA",
 	OpCreateTunnel: "create a tunnel", OpDeleteTunnel: "delete a tunnel", OpGetTunnel: "get a tunnel", OpListTunnels: "list tunnels",
 	OpOpenSession: "open a session", OpCloseSession: "close a session", OpGetSession: "get a session", OpListSessions: "list sessions",
