@@ -161,5 +161,14 @@ func (r childRecord) read(c *client) (*child, error) {
 	default:
 		return nil, fmt.Errorf("it is in state %d, and has keys of %d and %d octets for %s", ch.state, len(r.Encryption), len(r.Integrity), proposal)
 	}
+	installed := ch.state == childEstablished
+	switch {
+	case installed && !ch.switchAt.IsZero():
+		return nil, fmt.Errorf("it is installed, and waits for that until %v", ch.switchAt)
+	case ch.retired && (!installed || ch.ends.IsZero()):
+		return nil, fmt.Errorf("another has taken its place, but it is in state %d and ends at %v", ch.state, ch.ends)
+	case !ch.initiator && !ch.rekeyAt.IsZero():
+		return nil, fmt.Errorf("the peer is to replace it, and we at %v", ch.rekeyAt)
+	}
 	return ch, nil
 }
