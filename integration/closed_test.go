@@ -104,7 +104,8 @@ func TestClosedWithoutDaemon(t *testing.T) {
 	c.empty(60 * time.Second)
 }
 
-// TestClosedWithoutSteering has a program own a table of the name of ours, so that nobody can put ours back, with a daemon and without.
+// TestClosedWithoutSteering has a program own a table of the name of ours, so that nobody can put ours back, with a daemon and without: nothing passes,
+// and the clients are ended after a while.
 func TestClosedWithoutSteering(t *testing.T) {
 	c := newClosed(t)
 	nft := c.Server.Command(context.Background(), "nft", "-i")
@@ -127,6 +128,14 @@ func TestClosedWithoutSteering(t *testing.T) {
 	c.traffic("without steering and daemon", c.alice, c.ofAlice, false)
 	c.must(c.Server.Start(c.ctx))
 	c.traffic("without steering, after a restart", c.bob, c.ofBob, false)
+	c.must(lab.Until(c.ctx, 60*time.Second, "the clients are ended", func() error {
+		events, err := c.Server.Events(c.ctx, "session_down")
+		if err == nil && (len(events) != 2 || events[0].Text != "the steering table cannot be put back") {
+			err = fmt.Errorf("the events are %+v", events)
+		}
+		return err
+	}))
+	c.tight("while the clients are ended")
 	owner.Kill()
 	c.must(lab.Until(c.ctx, 20*time.Second, "the table is back", func() error {
 		drift, err := c.Server.Drift(c.ctx)
@@ -135,8 +144,9 @@ func TestClosedWithoutSteering(t *testing.T) {
 		}
 		return err
 	}))
-	c.traffic("with steering again", c.alice, c.ofAlice, true)
-	c.traffic("with steering again", c.bob, c.ofBob, true)
+	c.again(c.alice)
+	c.again(c.bob)
+	c.tight("with steering again")
 	c.must(c.alice.Disconnect(c.ctx))
 	c.must(c.bob.Disconnect(c.ctx))
 	c.empty(60 * time.Second)

@@ -96,7 +96,7 @@ type Concentrator struct {
 	nextClient time.Time
 	started    time.Time
 	counters   *counters
-	unsteered  bool // the steering table is missing and cannot be put back
+	unsteered  time.Time // since when the steering table cannot be put back; zero while it is there
 	offloads   *offloads
 	ledger     *ledger
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/l2tpctl/l2tpctl/internal/control"
 	"github.com/l2tpctl/l2tpctl/internal/steering"
@@ -42,5 +43,35 @@ func TestRestorationIsTold(t *testing.T) {
 				t.Errorf("event %+v, want %+v", e, w)
 			}
 		}
+	})
+}
+
+// TestUnsteeredClientsEnd: a table that comes back in time ends nobody; else everybody goes, also who comes meanwhile, until it is there again.
+func TestUnsteeredClientsEnd(t *testing.T) {
+	play(t, 81, func(t *testing.T, b *bench) {
+		tries := func(seconds int) {
+			for range seconds {
+				b.c.HandleRestoration(steering.Restoration{Missing: true, Err: errors.New("no memory")})
+				time.Sleep(time.Second)
+			}
+		}
+		s := b.connected(1)
+		one := counts{sas: 2, sockets: 1, tunnels: 1, sessions: 1, processes: 1, logins: 1}
+		tries(25)
+		b.c.HandleRestoration(steering.Restoration{Missing: true})
+		tries(25)
+		b.want("it came back meanwhile", one)
+		tries(10)
+		b.until("everybody goes", func() bool { return b.m.counts() == counts{} })
+		if down := b.events(eventSessionDown); len(down) != 1 || down[0].Text != "the steering table cannot be put back" || s.up(1) {
+			t.Errorf("the end: %+v; the client is up: %v", down, s.up(1))
+		}
+		b.connected(2)
+		tries(3)
+		b.until("nobody stays", func() bool { return b.m.counts() == counts{} })
+		b.c.HandleRestoration(steering.Restoration{Missing: true})
+		b.connected(3)
+		time.Sleep(time.Minute)
+		b.want("with the table", one)
 	})
 }

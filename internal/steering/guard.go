@@ -195,7 +195,7 @@ func (g *Guard) check(by *Restoration) (restored, again bool) {
 	if err != nil {
 		g.blind++
 		by.Err = fmt.Errorf("read the table: %w", err)
-		return g.blind == maxBlind, true
+		return g.blind >= maxBlind, true
 	}
 	g.blind = 0
 	if got == g.want {
