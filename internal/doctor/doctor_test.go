@@ -145,11 +145,14 @@ func TestWhatIsMissing(t *testing.T) {
 		}, []string{
 			"failure CAP_NET_ADMIN: not held; run as root", "warning CAP_NET_RAW: not held; run as root",
 			"failure CAP_NET_BIND_SERVICE: not held; AmbientCapabilities=CAP_NET_BIND_SERVICE", "failure CAP_SYS_ADMIN: not held: the mount namespace; run as root",
+			"failure CAP_SYS_CHROOT: not held: entering the mount namespace; run as root",
 			"warning ppp_generic: not checked; run as root", "warning nf_tables: not checked; run as root",
 			"warning pppd: this user may not run it; run as root",
 		}},
 		{"port 500 for everybody", Options{}, func(t *testing.T, p *probes) {
-			p.capabilities = func() uint64 { return 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_NET_RAW | 1<<unix.CAP_SYS_ADMIN }
+			p.capabilities = func() uint64 {
+				return 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_NET_RAW | 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SYS_CHROOT
+			}
 			put(t, *p, "/proc/sys/net/ipv4/ip_unprivileged_port_start", "500\n")
 		}, nil},
 		{"table lost", Options{Serving: true}, func(_ *testing.T, p *probes) {

@@ -32,6 +32,7 @@ var capabilities = []struct {
 	{"CAP_NET_RAW", unix.CAP_NET_RAW, Warn, "marks of sockets may need it"},
 	{"CAP_NET_BIND_SERVICE", unix.CAP_NET_BIND_SERVICE, Fail, "UDP port 500 needs it"},
 	{"CAP_SYS_ADMIN", unix.CAP_SYS_ADMIN, Fail, "the mount namespace of pppd needs it"},
+	{"CAP_SYS_CHROOT", unix.CAP_SYS_CHROOT, Fail, "entering the mount namespace of pppd needs it"},
 }
 
 func checkPrivileges(_ context.Context, _ Options, p probes) []Finding {
