@@ -52,6 +52,9 @@ func newLink(t *testing.T) *link {
 	}
 	l.from = l.end(l.src, Out, l.srcAddr)
 	l.to = l.end(l.dst, In, l.dstAddr)
+	for _, ns := range []netns.NsHandle{l.src, l.dst} {
+		l.awaitCarrier(ns)
+	}
 	var err error
 	if l.wire, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_ESP); err != nil {
 		t.Fatal(err)
@@ -95,6 +98,24 @@ func (l *link) end(ns netns.NsHandle, dir Direction, addr netip.Addr) int {
 	return fd
 }
 
+// awaitCarrier waits until an end can send: the kernel gives a device its queue some time after the other end is up, and drops everything before.
+func (l *link) awaitCarrier(ns netns.NsHandle) {
+	l.t.Helper()
+	l.enter(ns)
+	for wait := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		dev, err := netlink.LinkByName("cable")
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		if dev.Attrs().OperState == netlink.OperUp {
+			return
+		}
+		if time.Now().After(wait) {
+			l.t.Fatalf("the cable is %v", dev.Attrs().OperState)
+		}
+	}
+}
+
 // secure installs the SA of one direction.
 func (l *link) secure(dir Direction, change func(*State)) {
 	l.t.Helper()
@@ -130,7 +151,7 @@ func (l *link) send(payload []byte) (sent *esp, received bool) {
 	// A packet that the SA cannot take any more is an error here or vanishes, which is the same to the test.
 	_ = unix.Sendto(l.from, payload, 0, &unix.SockaddrInet4{Addr: l.dstAddr.As4(), Port: linkPort})
 	b := make([]byte, 2000)
-	for wait := time.Now().Add(200 * time.Millisecond); time.Now().Before(wait) && !received; {
+	for wait := time.Now().Add(500 * time.Millisecond); time.Now().Before(wait) && !received; {
 		if n, _, err := unix.Recvfrom(l.wire, b, 0); err == nil && n > 28 {
 			if spi := network.Uint32(b[20:]); spi != linkSPI {
 				t.Errorf("SPI %#x on the wire", spi)
