@@ -46,6 +46,9 @@ func (e *Engine) dpdDeadline(sa *isakmpSA) time.Time {
 	return earliest(sa.dpd.again, sa.dpd.asked.Add(e.cfg.DPDTimeout))
 }
 
+// dpdPause is how long a question waits for its answer before it is repeated.
+func (e *Engine) dpdPause() time.Duration { return max(e.cfg.DPDTimeout/10, time.Second) }
+
 // checkPeer asks the peer whether it lives, or gives it up.
 func (e *Engine) checkPeer(sa *isakmpSA) {
 	defer e.rearm(sa)
@@ -74,7 +77,7 @@ func (e *Engine) checkPeer(sa *isakmpSA) {
 		e.closeClient(sa.client, fmt.Sprintf("dead peer: no answer for %v", e.cfg.DPDTimeout), false)
 		return
 	}
-	dpd.again = e.now.Add(max(e.cfg.DPDTimeout/10, time.Second))
+	dpd.again = e.now.Add(e.dpdPause())
 	e.inform(sa, sa.dpdNotify(wire.NotifyRUThere, binary.BigEndian.AppendUint32(nil, dpd.sequence)))
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -165,4 +166,46 @@ func exposed(v reflect.Value) any {
 		v = reflect.NewAt(v.Type(), unsafe.Pointer(v.UnsafeAddr())).Elem()
 	}
 	return v.Interface()
+}
+
+// Unsteady names the times in what an engine knows of its clients that the next setting of the clock would shift.
+func Unsteady(e *Engine) []string {
+	var list []string
+	seen := map[unsafe.Pointer]bool{}
+	var look func(path string, v reflect.Value)
+	look = func(path string, v reflect.Value) {
+		if t, is := exposed(v).(time.Time); is {
+			if !t.IsZero() && !strings.Contains(t.String(), " m=") {
+				list = append(list, path)
+			}
+			return
+		}
+		switch v.Kind() {
+		case reflect.Pointer:
+			if !v.IsNil() && !seen[v.UnsafePointer()] && v.Elem().Kind() == reflect.Struct {
+				seen[v.UnsafePointer()] = true
+				look(path, v.Elem())
+			}
+		case reflect.Struct:
+			if v.CanAddr() && v.Type().PkgPath() == reflect.TypeFor[client]().PkgPath() {
+				for i := range v.NumField() {
+					look(path+"."+v.Type().Field(i).Name, v.Field(i))
+				}
+			}
+		case reflect.Slice:
+			for i := range v.Len() {
+				look(path, v.Index(i))
+			}
+		case reflect.Map:
+			for _, key := range v.MapKeys() {
+				if of := v.MapIndex(key); of.Kind() == reflect.Pointer && !of.IsNil() {
+					look(path, reflect.NewAt(of.Type().Elem(), of.UnsafePointer()))
+				}
+			}
+		}
+	}
+	for id, c := range e.clients {
+		look(fmt.Sprintf("client %d", id), reflect.ValueOf(c))
+	}
+	return list
 }

@@ -34,6 +34,7 @@ func (e *Engine) Restore(now time.Time, r Record) (Output, error) {
 		return Output{}, fmt.Errorf("ikev1: restoring client %d: %w", r.Client, err)
 	}
 	c.recorded = e.sum(r.State)
+	e.settleTimes(c)
 	e.guarded(c.key.remote, func() { e.restore(c) })
 	return e.take(), nil
 }
@@ -97,6 +98,37 @@ func (e *Engine) admitRestored(c *client) error {
 	return nil
 }
 
+// settleTimes makes the times of a restored client count from now, so that they follow the steady clock from here on if now does. None is
+// later than it could be if it was written a moment ago: if the clock was set back since, nothing has happened in time to come, and no
+// deadline is farther off than at its beginning.
+func (e *Engine) settleTimes(c *client) {
+	settle := func(most time.Duration, times ...*time.Time) {
+		for _, t := range times {
+			if !t.IsZero() {
+				*t = e.now.Add(min(t.Sub(e.now), most))
+			}
+		}
+	}
+	settle(0, &c.established)
+	settle(max(e.cfg.ChildWait, 0), &c.wait.at)
+	for _, sa := range c.sas {
+		settle(0, &sa.dpd.heard, &sa.dpd.asked)
+		settle(e.dpdPause(), &sa.dpd.again)
+		settle(sa.lifetime, &sa.expires)
+		settle(max(sa.lifetime, retryPause), &sa.replaceAt)
+		for _, q := range sa.quick {
+			settle(retransmitMax, &q.timer.at)
+			settle(e.cfg.HalfOpenTimeout, &q.deadline)
+		}
+	}
+	for _, ch := range c.children {
+		settle(0, &ch.established)
+		settle(ch.lifetime, &ch.expires, &ch.ends)
+		settle(max(ch.lifetime, retryPause), &ch.rekeyAt)
+		settle(switchPause, &ch.switchAt)
+	}
+}
+
 // restore puts a client where it can be found, and sets its deadlines.
 func (e *Engine) restore(c *client) {
 	e.suspects.client, e.suspects.close = c, true
@@ -158,7 +190,7 @@ func (e *Engine) resumeSA(sa *isakmpSA) {
 	for _, q := range sa.quick {
 		at := q.timer.at
 		if q.state == quickAwaitMessage3 && at.Before(e.now) {
-			q.deadline = q.deadline.Add(e.now.Sub(at)) // the same: nobody has repeated message 2
+			q.deadline = e.now.Add(min(q.deadline.Sub(at), e.cfg.HalfOpenTimeout)) // the same: nobody has repeated message 2
 			at = e.now
 		}
 		e.timers.start(&q.timer, earliest(at, q.deadline))
