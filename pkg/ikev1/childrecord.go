@@ -2,6 +2,7 @@ package ikev1
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/dh"
@@ -81,7 +82,11 @@ func (t quickTerms) record() termsRecord {
 
 func (r termsRecord) read() (quickTerms, error) {
 	t := quickTerms{group: r.Group, esn: r.ESN, life: life{r.Lifetime, r.Bytes}}
-	if !plausible(t.life.time) || t.group != 0 && !dh.Supported(t.group) || len(r.Proposals) == 0 || len(r.Proposals) > maxOffered || len(r.Selectors) > 2 {
+	selectors := len(r.Selectors) <= 2 && !slices.ContainsFunc(r.Selectors, func(body []byte) bool {
+		_, err := wire.ParseID(body)
+		return err != nil || len(body) > maxDatagram
+	})
+	if !plausible(t.life.time) || t.group != 0 && !dh.Supported(t.group) || len(r.Proposals) == 0 || len(r.Proposals) > maxOffered || !selectors {
 		return t, fmt.Errorf("implausible terms: a lifetime of %v, %s, %d proposals, %d selectors", t.life.time, t.group, len(r.Proposals), len(r.Selectors))
 	}
 	for _, s := range r.Proposals {
@@ -153,20 +158,23 @@ func (r childRecord) read(c *client) (*child, error) {
 	ch.timer.owner = ch
 	keys := len(r.Encryption) == proposal.encryptionKeyLen() && len(r.Integrity) == proposal.Integrity.KeyLen()
 	switch {
-	case ch.id == 0 || c.child(ch.id) != nil, ch.spiIn < minSPI || ch.spiOut < minSPI, !plausible(ch.lifetime):
+	case ch.id == 0 || ch.id > maxRecordedID || ch.origin > maxRecordedID || c.child(ch.id) != nil,
+		ch.spiIn < minSPI || ch.spiOut < minSPI, !plausible(ch.lifetime):
 		return nil, fmt.Errorf("number %d, SPIs %#x and %#x, lifetime %v", ch.id, ch.spiIn, ch.spiOut, ch.lifetime)
 	case ch.state == childLarval && keys:
 	case ch.state == childOutbound && keys && !ch.expires.IsZero():
-	case ch.state == childEstablished && !ch.expires.IsZero():
+	case ch.state == childEstablished && len(r.Encryption)+len(r.Integrity) == 0 && !ch.expires.IsZero():
 	default:
 		return nil, fmt.Errorf("it is in state %d, and has keys of %d and %d octets for %s", ch.state, len(r.Encryption), len(r.Integrity), proposal)
 	}
 	installed := ch.state == childEstablished
 	switch {
+	case ch.state == childLarval && (ch.initiator || r.Replaces != 0 || r.SwitchAt != 0 || r.Expires != 0):
+		return nil, fmt.Errorf("it waits for the peer's message 3, and replaces child %d, is to be used from %v and ends at %v", r.Replaces, ch.switchAt, ch.expires)
 	case installed && !ch.switchAt.IsZero():
 		return nil, fmt.Errorf("it is installed, and waits for that until %v", ch.switchAt)
-	case ch.retired && (!installed || ch.ends.IsZero()):
-		return nil, fmt.Errorf("another has taken its place, but it is in state %d and ends at %v", ch.state, ch.ends)
+	case ch.retired && (!installed || ch.ends.IsZero() || !ch.rekeyAt.IsZero()):
+		return nil, fmt.Errorf("another has taken its place, but it is in state %d, ends at %v and is to be replaced at %v", ch.state, ch.ends, ch.rekeyAt)
 	case !ch.initiator && !ch.rekeyAt.IsZero():
 		return nil, fmt.Errorf("the peer is to replace it, and we at %v", ch.rekeyAt)
 	}

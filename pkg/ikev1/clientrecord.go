@@ -115,8 +115,8 @@ func (r clientRecord) read() (*client, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case r.ID == 0:
-		return nil, fmt.Errorf("client 0")
+	case r.ID == 0 || r.ID > maxRecordedID:
+		return nil, fmt.Errorf("client %d", r.ID)
 	case len(r.SAs)+len(r.Children) == 0:
 		return nil, fmt.Errorf("a client with nothing")
 	}
@@ -155,8 +155,8 @@ func (r clientRecord) link(c *client) error {
 	for i, s := range r.Children {
 		ch := c.children[i]
 		if s.Replaces != 0 {
-			if ch.replaces = c.child(s.Replaces); ch.replaces == nil || ch.replaces == ch || ch.replaces.state != childEstablished {
-				return fmt.Errorf("child %d replaces child %d, which is not there", ch.id, s.Replaces)
+			if ch.replaces = c.child(s.Replaces); ch.replaces == nil || ch.replaces.id >= ch.id || ch.replaces.state != childEstablished {
+				return fmt.Errorf("child %d replaces child %d, which is none that was there before", ch.id, s.Replaces)
 			}
 		}
 		exchanges := 0
@@ -235,8 +235,8 @@ func (r *connectionRecord) read() (*connection, error) {
 		c.Phase1 = append(c.Phase1, p.proposal())
 	}
 	switch {
-	case c.id == 0:
-		return nil, fmt.Errorf("connection 0")
+	case c.id == 0 || c.id > maxRecordedID:
+		return nil, fmt.Errorf("connection %d", c.id)
 	case !plausible(c.Lifetime) || !plausible(c.ChildLifetime):
 		return nil, fmt.Errorf("lifetimes of %v and %v", c.Lifetime, c.ChildLifetime)
 	case c.PFS != 0 && !dh.Supported(c.PFS):

@@ -17,7 +17,7 @@ import (
 )
 
 // FuzzRestore gives an engine a record of any octets, or a good one of which a few values are changed. It must refuse it, with nothing left, or have a client that lives and ends like any
-// other: whatever happens, there is no panic, also none that the engine survives.
+// other: whatever happens, there is no panic, also none that the engine survives, and what is recorded of it can be restored again.
 func FuzzRestore(f *testing.F) {
 	for _, state := range sampleRecords(f) {
 		for seed := range uint64(150) {
@@ -39,12 +39,29 @@ func FuzzRestore(f *testing.F) {
 			t.Fatalf("clients: %+v", list)
 		}
 		installed := w.engine.Installed()
+		records := archive{ikev1.ClientID(client): state}
+		again := func() {
+			e, err := ikev1.New(w.config, w.source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range records.list() {
+				if _, err := e.Restore(w.now, r); err != nil {
+					t.Fatalf("%v, of %+v", err, ikev1.Written(r.State))
+				}
+			}
+		}
 		perform := func(outs ...ikev1.Output) {
 			for n := 0; len(outs) > 0; n++ {
 				if n > 1000 {
 					t.Fatal("the engine does not come to rest")
 				}
 				out, outs = outs[0], outs[1:]
+				for _, r := range out.Records {
+					if records[r.Client] = r.State; r.State == nil {
+						delete(records, r.Client)
+					}
+				}
 				for _, ev := range out.Events {
 					if panicked, ok := ev.(ikev1.Panicked); ok {
 						t.Fatalf("%v\n%s", panicked, panicked.Stack)
@@ -63,6 +80,7 @@ func FuzzRestore(f *testing.F) {
 			}
 		}
 		perform(out)
+		again()
 		for _, ch := range installed {
 			perform(w.engine.Expired(w.now, ch.In.Client, ch.In.Child, false))
 		}
@@ -73,6 +91,7 @@ func FuzzRestore(f *testing.F) {
 			}
 			perform(w.engine.Advance(w.now))
 		}
+		again()
 		w.now = w.now.Add(time.Hour)
 		perform(w.engine.CloseClient(w.now, ikev1.ClientID(client), "enough"))
 		perform(w.engine.Shutdown(w.now))

@@ -31,6 +31,9 @@ func (r Record) GoString() string { return r.String() }
 // recordVersion is that of what we write. It goes up when an older program would misunderstand a record; what it may ignore gets a new key.
 const recordVersion = 1
 
+// maxRecordedID bounds the numbers in a record, which count from 1: others follow them, and none may come round to 0.
+const maxRecordedID = 1 << 48
+
 // touch notes that a call changes what is recorded of c; nil is nobody.
 func (e *Engine) touch(c *client) {
 	if c != nil && !c.touched && e.cfg.Records {

@@ -199,14 +199,25 @@ func (r *saRecord) read(c *client) (*isakmpSA, error) {
 	sa.theirIDs, theirs = idMemoryOf(r.TheirIDs)
 	sa.ourIDs, ours = idMemoryOf(r.OurIDs)
 	switch {
-	case len(r.Name) != 16, sa.serial == 0, !sa.initiator && len(r.Initiation) != len(sa.initiation), r.Draft < 0 || r.Draft > len(natTDrafts):
+	case len(r.Name) != 16, sa.serial == 0 || sa.serial > maxRecordedID, !sa.initiator && len(r.Initiation) != len(sa.initiation),
+		r.Draft < 0 || r.Draft > len(natTDrafts):
 		return nil, fmt.Errorf("its name has %d octets, its number is %d, its initiation has %d octets", len(r.Name), r.Serial, len(r.Initiation))
 	case len(r.Keys) != 3*size, len(sa.iv) != sa.proposal.Cipher.BlockSize():
 		return nil, fmt.Errorf("keys of %d octets and an IV of %d do not fit %s", len(r.Keys), len(r.IV), sa.proposal)
 	case !cached, !theirs, !ours, r.Repeats < 0, !plausible(sa.lifetime), r.Expires == 0:
 		return nil, fmt.Errorf("its cache, message IDs or lifetime are implausible")
 	}
+	dpd := &sa.dpd
+	switch {
+	case (!sa.initiator || sa.retired) && !sa.replaceAt.IsZero():
+		return nil, fmt.Errorf("it is not for us to replace, and is to be replaced at %v", sa.replaceAt)
+	case dpd.heard.IsZero(), !dpd.asked.IsZero() && (dpd.sequence == 0 || dpd.again.Before(dpd.asked)):
+		return nil, fmt.Errorf("the peer was heard at %v, was asked question %d at %v, and is to be asked again at %v", dpd.heard, dpd.sequence, dpd.asked, dpd.again)
+	}
 	sa.name = cookies{wire.Cookie(r.Name[:8]), wire.Cookie(r.Name[8:])}
+	if sa.name.i == (wire.Cookie{}) || sa.name.r == (wire.Cookie{}) {
+		return nil, fmt.Errorf("its name is %x", r.Name)
+	}
 	copy(sa.initiation[:], r.Initiation)
 	for i, is := range sa.peer.booleans() {
 		*is = r.Peer&(1<<i) != 0
