@@ -11,7 +11,7 @@ import (
 // codec is the encoding of records.
 type codec struct {
 	encoding cbor.UserBufferEncMode
-	decoding cbor.DecMode // of what this version writes, and of nothing else
+	decoding cbor.DecMode // of what this version writes; fields of a later program that this one may ignore are passed over
 	anything cbor.DecMode // of what another version may have written
 	buffer   *bytes.Buffer
 }
@@ -26,7 +26,7 @@ func newCodec() (codec, error) {
 	}
 	options := cbor.DecOptions{
 		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
-		MaxNestedLevels: 8, MaxArrayElements: maxRecorded, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		MaxNestedLevels: 8, MaxArrayElements: maxRecorded,
 	}
 	decoding, err := options.DecMode()
 	if err != nil {

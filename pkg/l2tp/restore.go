@@ -118,12 +118,13 @@ func (s *slot) consistent() error {
 		case t.state == tunnelCreating && own != objectCreating && (own != objectAbsent || s.owner == nil),
 			(t.state == tunnelConnecting || t.state == tunnelEstablished) && own != objectPresent:
 			return bad("the tunnel and the kernel's do not fit")
+		case t.state != tunnelEstablished && len(t.sessions) > 0:
+			return bad("sessions in a tunnel that is not established")
 		}
 	}
 	if o := s.owner; o != nil {
 		ended := o.state >= tunnelClosing
-		if o.state != tunnelEstablished && len(o.sessions) > 0 ||
-			o.object.state != objectPresent && len(o.leaving) > 0 ||
+		if o.object.state != objectPresent && len(o.leaving) > 0 ||
 			ended && o.object.state == objectPresent && len(o.leaving) == 0 {
 			return bad("the kernel's tunnel and its sessions do not fit")
 		}
@@ -212,7 +213,7 @@ func (r restoration) tunnel(s *slot, saved *savedTunnel) (*tunnel, error) {
 	}
 	idle := t.state == tunnelEstablished && len(t.sessions) == 0 && cfg.IdleTimeout > 0
 	switch {
-	case t.state > tunnelClosed, t.state == tunnelClosing && len(channel.queue) == 0:
+	case t.state > tunnelClosed, t.state == tunnelClosing && len(channel.queue) == 0, t.state == tunnelClosed && len(channel.queue) > 0:
 		return nil, bad("state of the tunnel")
 	case t.created.IsZero() || t.heard.IsZero() || t.changed.IsZero() || idle == t.idleAt.IsZero(),
 		t.state < tunnelEstablished && !t.established.IsZero(), t.state == tunnelEstablished && t.established.IsZero():
