@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ type adoption struct {
 	now time.Time
 	Estate
 	clients  map[slot.Port]clientRecord
+	places   map[ikev1.ClientID]netip.AddrPort // of clients whose SAs follow them
 	sessions map[slot.Port][]sessionRecord
 	logins   map[string]aaa.SessionInfo // by NAS-Identifier
 	running  map[*session]bool          // had a PPP endpoint
@@ -56,8 +58,9 @@ func (c *Concentrator) Adopt(now time.Time, e Estate) {
 		return
 	}
 	started := time.Now()
-	a := &adoption{c: c, now: now, Estate: e, clients: make(map[slot.Port]clientRecord), sessions: make(map[slot.Port][]sessionRecord), logins: make(map[string]aaa.SessionInfo),
-		running: make(map[*session]bool), held: make(map[[2]uint16]bool, len(e.Sessions))}
+	a := &adoption{c: c, now: now, Estate: e, clients: make(map[slot.Port]clientRecord), places: make(map[ikev1.ClientID]netip.AddrPort),
+		sessions: make(map[slot.Port][]sessionRecord), logins: make(map[string]aaa.SessionInfo), running: make(map[*session]bool),
+		held: make(map[[2]uint16]bool, len(e.Sessions))}
 	for _, id := range e.Sessions {
 		a.held[id] = true
 	}
@@ -154,6 +157,9 @@ func (a *adoption) restoreIKE() {
 	}
 	for _, info := range a.c.IKE.Clients() {
 		a.c.peers[info.ID] = peer{info.Identity, info.VendorKind}
+		if info.Encapsulated {
+			a.places[info.ID] = info.Remote
+		}
 	}
 }
 
@@ -171,13 +177,19 @@ func (a *adoption) client(r clientRecord) {
 	delete(a.Sockets, uint16(r.Port))
 	cl := &client{
 		id: r.ID, plain: r.plain(), peer: peer{r.Identity, r.Kind}, port: r.Port, local: r.Local, remote: r.Remote, socket: socket,
-		children: make(map[ikev1.ChildID]*child), sessions: make(map[uint16]*session), links: r.Links, opened: r.Opened, idle: r.Idle, lost: r.Lost,
-		dialed: r.Dialed, judged: r.Judged, proved: r.Proved, ending: r.Ending,
+		children: make(map[ikev1.ChildID]*child), sessions: make(map[uint16]*session), links: r.Links, opened: a.past(r.Opened), idle: a.past(r.Idle),
+		lost: a.past(r.Lost), dialed: r.Dialed, judged: r.Judged, proved: r.Proved, ending: r.Ending,
+	}
+	if at, follows := a.places[r.ID]; follows {
+		cl.remote = at // the loop may not have heard of its last move
 	}
 	for _, id := range c.IKE.Children(r.ID) {
 		if ch, there := r.Children[id]; there {
 			cl.children[id] = ch.child()
 		}
+	}
+	if cl.answerable() {
+		cl.lost = time.Time{}
 	}
 	cl.ready = cl.plain != nil || cl.answerable()
 	c.clients[cl.id], c.ports[cl.port] = cl, cl
@@ -191,6 +203,18 @@ func (a *adoption) client(r clientRecord) {
 	c.ledger.client(cl)
 	c.touch(cl)
 }
+
+// within is a time of a record, but none that lies farther ahead than most, as after the clock was set back. It counts from now, so that it
+// follows the steady clock from here on.
+func (a *adoption) within(t time.Time, most time.Duration) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return a.now.Add(min(t.Sub(a.now), most))
+}
+
+// past is within for what has happened.
+func (a *adoption) past(t time.Time) time.Time { return a.within(t, 0) }
 
 // tunnel takes over what L2TP knew of a client.
 func (a *adoption) tunnel(cl *client) {
@@ -215,6 +239,8 @@ func (a *adoption) judge(cl *client) {
 		cl.dialed, cl.idle = true, time.Time{}
 	} else if cl.idle.IsZero() {
 		cl.idle = a.now
+		a.c.ledger.client(cl)
+		a.c.touch(cl)
 	}
 }
 
@@ -233,8 +259,8 @@ func (a *adoption) clear(out l2tp.Output) {
 func (a *adoption) session(cl *client, r sessionRecord) {
 	s := &session{
 		client: cl, id: r.ID, n: r.N, nas: r.NAS, state: r.State,
-		user: r.User, method: r.Method, address: r.Address, local: r.Local, mtu: r.MTU, created: r.Created, up: r.Up, reason: r.Reason,
-		failed: r.Failed, killAt: r.KillAt, unlinked: r.Unlinked, dropped: r.Absent, absent: r.Absent, down: r.Down,
+		user: r.User, method: r.Method, address: r.Address, local: r.Local, mtu: r.MTU, created: a.past(r.Created), up: a.past(r.Up), reason: r.Reason,
+		failed: r.Failed, killAt: a.within(r.KillAt, max(a.c.opt.TerminateWait, linkWait)), unlinked: r.Unlinked, dropped: r.Absent, absent: r.Absent, down: r.Down,
 	}
 	s.iface = a.c.interfaceOf(s)
 	s.open = a.held[[2]uint16{uint16(cl.port), s.id}]
@@ -270,7 +296,13 @@ func (a *adoption) login(s *session) error {
 		s.client.proved = true
 	}
 	if info.Up && s.up.IsZero() {
-		s.up, s.state, s.failed = a.now, sessionEstablished, false
+		s.up, s.failed = a.now, false
+		if s.state != sessionClosing {
+			s.state, s.reason = sessionEstablished, ""
+		}
+	}
+	if info.Superseded {
+		s.reason = cmp.Or(s.reason, reasonSuperseded)
 	}
 	return nil
 }
@@ -295,6 +327,8 @@ func (a *adoption) settle() {
 				}
 			case s.process != nil && s.reason != "":
 				a.c.endSession(a.now, s, s.reason)
+			case s.process == nil && s.down == nil && !s.open && info.State != "creating": // no PPP could have it
+				a.c.pppEnded(a.now, s, pppd.Exit{Reason: unadopted})
 			case s.process != nil || info.State != "established" || s.down != nil:
 			case !a.running[s] && s.reason == "":
 				a.c.startPPP(l2tp.SessionUp{Tunnel: uint16(cl.port), Session: s.id})

@@ -166,7 +166,7 @@ func (a *adoption) catchUp() {
 		c.moveClient(a.now, cl)
 	}
 	for _, cl := range c.clients {
-		if !cl.encapsulated() {
+		if cl.plain != nil || !cl.encapsulated() && cl.answerable() {
 			continue
 		}
 		c.applyL2TP(a.now, c.L2TP.Moved(a.now, uint16(cl.port), cl.remote.Addr()))

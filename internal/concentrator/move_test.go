@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/internal/control"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
@@ -148,17 +149,17 @@ func TestRestoredElsewhere(t *testing.T) {
 // TestRestartInMove kills the daemon at each operation of a move: its successor finds what has moved and what has not.
 func TestRestartInMove(t *testing.T) {
 	for n := range 12 {
-		for _, esp := range []bool{false, true} {
-			t.Run(fmt.Sprint(n, esp), func(t *testing.T) {
+		for name, say := range map[string]func(*station){
+			"ESP":        (*station).call, // refused or not, it is a message
+			"Quick Mode": (*station).rekey,
+			"R-U-THERE":  func(s *station) { s.do(func() { s.toIKE(s.main.Informational(s.main.DPD(wire.NotifyRUThere, 7))) }) },
+		} {
+			t.Run(fmt.Sprint(name, n), func(t *testing.T) {
 				play(t, 87, func(t *testing.T, b *bench) {
 					s := b.connected(1)
 					names := b.sessionNames()
 					s.roam(netip.MustParseAddrPort("192.0.2.200:40000"))
-					if esp {
-						s.call() // refused or not, it is a message
-					} else {
-						s.rekey()
-					}
+					say(s)
 					b.kill(n, time.Second)
 					time.Sleep(5 * time.Minute)
 					if after := b.sessionNames(); len(after) == 0 || after[0] != names[0] {

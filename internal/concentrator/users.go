@@ -11,6 +11,9 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/control"
 )
 
+// reasonSuperseded is why a session ends whose address its user has got with another.
+const reasonSuperseded = "the user has connected again"
+
 func (c *Concentrator) closeAAA(s *session) {
 	if c.byNAS[s.nas] == s {
 		delete(c.byNAS, s.nas)
@@ -36,7 +39,7 @@ func (c *Concentrator) onAAA(now time.Time, event aaa.Event) {
 		}
 	case aaa.Superseded:
 		if s := c.byNAS[e.NASID]; s != nil {
-			c.disconnect(now, s, "the user has connected again")
+			c.disconnect(now, s, reasonSuperseded)
 		}
 	case aaa.Rejected:
 		if s := c.byNAS[e.NASID]; s != nil {

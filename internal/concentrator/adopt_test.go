@@ -1,0 +1,170 @@
+package concentrator
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
+	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
+	"github.com/l2tpctl/l2tpctl/pkg/pppd"
+)
+
+// dead ends the daemon as kill -9 does, after what it does at the moment. What it leaves can be altered before another begins.
+func (b *bench) dead() Estate {
+	b.t.Helper()
+	synctest.Wait()
+	b.m.crashed.Store(true)
+	b.stop(ErrLeave)
+	if err := <-b.served; err != nil {
+		b.t.Errorf("the daemon ended with %v; log %v", err, b.words())
+	}
+	time.Sleep(b.m.latency)
+	synctest.Wait()
+	clear(b.since)
+	return b.m.estate()
+}
+
+// altered changes the records of one kind.
+func altered[T any](t *testing.T, e Estate, kind string, change func(*T)) {
+	t.Helper()
+	for key, value := range e.Records {
+		if !strings.HasPrefix(key, kind) {
+			continue
+		}
+		var r T
+		if err := cbor.Unmarshal(value, &r); err != nil {
+			t.Fatal(err)
+		}
+		change(&r)
+		b, err := encodeRecord(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Records[key] = b
+	}
+}
+
+// TestAdoptMissedEvents: what a daemon was about to hear when it was killed, its successor finds in the records of who would have told.
+func TestAdoptMissedEvents(t *testing.T) {
+	for name, c := range map[string]struct {
+		alter func(*testing.T, Estate)
+		after counts
+	}{
+		"the user has connected again": {
+			func(t *testing.T, e Estate) {
+				altered(t, e, keyLogin, func(r *aaa.SessionInfo) { r.Superseded = true })
+			}, counts{sas: 2, sockets: 1, tunnels: 1},
+		},
+		"a second try to log in": {
+			func(t *testing.T, e Estate) {
+				altered(t, e, keySession, func(r *sessionRecord) {
+					r.State, r.Up, r.Failed, r.Reason = sessionAuthenticating, time.Time{}, true, "authentication failed: the password is wrong"
+				})
+			}, whole,
+		},
+		"SAs in place of those that were lost": {
+			func(t *testing.T, e Estate) {
+				altered(t, e, keyClient, func(r *clientRecord) { r.Lost = r.Opened.Add(time.Second) })
+			}, whole,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, 90, func(t *testing.T, b *bench) {
+				b.connected(1)
+				e := b.dead()
+				c.alter(t, e)
+				b.start(e)
+				time.Sleep(lostWait - time.Second)
+				b.want("after half a minute", c.after)
+				if c.after == whole {
+					time.Sleep(10 * time.Minute)
+					b.want("after ten minutes", whole)
+				}
+				b.invariants("at the end")
+			})
+		})
+	}
+}
+
+// TestAdoptWithoutSocket: a session whose socket the keeper has closed, and that has no PPP yet, would wait for one for ever.
+func TestAdoptWithoutSocket(t *testing.T) {
+	play(t, 91, func(t *testing.T, b *bench) {
+		b.connected(1)
+		process := b.m.process()
+		b.m.crashed.Store(true) // so that nobody hears of it
+		process.hangup(pppd.ExitOK)
+		e := b.dead()
+		process.Wait()
+		e.Sessions, e.Processes = nil, nil
+		b.m.mu.Lock()
+		clear(b.m.sessions)
+		b.m.mu.Unlock()
+		altered(t, e, keySession, func(r *sessionRecord) { r.State, r.Up, r.Running = sessionConnecting, time.Time{}, false })
+		b.start(e)
+		b.until("its only call has failed, and the client is gone", func() bool { return b.m.counts() == counts{} })
+	})
+}
+
+// TestAdoptAfterClockWasSetBack: nobody waits for as long as the clock was set back.
+func TestAdoptAfterClockWasSetBack(t *testing.T) {
+	play(t, 92, func(t *testing.T, b *bench) {
+		s := b.station(1)
+		s.noL2TP = true
+		s.dial()
+		b.until("IPsec is up", func() bool { return b.m.counts().sas == 2 })
+		e := b.dead()
+		altered(t, e, keyClient, func(r *clientRecord) { r.Opened, r.Idle = r.Opened.Add(24*time.Hour), r.Idle.Add(24*time.Hour) })
+		b.start(e)
+		rows, err := b.c.API().Tunnels(t.Context())
+		if err != nil || len(rows) != 1 || rows[0].UptimeSeconds != 0 {
+			t.Errorf("%+v, %v", rows, err)
+		}
+		time.Sleep(tunnelWait + time.Second)
+		b.want("it never opened a tunnel", counts{})
+	})
+}
+
+// TestAdoptAstray: a tunnel whose client has moved and has no SAs is connected to where it is when it has some, whichever daemon that is.
+func TestAdoptAstray(t *testing.T) {
+	play(t, 93, func(t *testing.T, b *bench) {
+		s := b.connected(1)
+		b.m.flush()
+		b.c.HandleOverrun()
+		s.roam(netip.MustParseAddrPort("192.0.2.200:40000"))
+		s.do(func() { s.toIKE(s.main.Informational(s.main.DPD(wire.NotifyRUThere, 7))) })
+		b.until("the client has moved", func() bool { return len(b.events(eventClientMoved)) == 1 })
+		b.start(b.dead())
+		s.rekey()
+		b.until("new SAs", func() bool { return b.m.counts().sas == 2 })
+		time.Sleep(time.Second)
+		b.whereabouts(s)
+		time.Sleep(5 * time.Minute)
+		b.want("the session goes on", whole)
+	})
+}
+
+// TestAdoptIdle: a client whose tunnel turns out to be over has a deadline from then on.
+func TestAdoptIdle(t *testing.T) {
+	play(t, 94, func(t *testing.T, b *bench) {
+		b.connected(1)
+		now := time.Now()
+		b.on(func() {
+			for _, cl := range b.c.clients {
+				b.c.nextClient = time.Time{}
+				out := b.c.L2TP.CloseTunnel(now, uint16(cl.port), l2tp.Result{Code: l2tp.StopGeneral})
+				a := &adoption{c: b.c, now: now}
+				a.judge(cl)
+				if cl.tunnel || !b.c.nextClient.Equal(now.Add(tunnelWait)) {
+					t.Errorf("tunnel %v, the next deadline is %v", cl.tunnel, b.c.nextClient)
+				}
+				b.c.applyL2TP(now, out)
+			}
+		})
+	})
+}
