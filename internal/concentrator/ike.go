@@ -88,8 +88,8 @@ func (c *Concentrator) installOutbound(now time.Time, sa ikev1.ChildSA) error {
 	if cl == nil || cl.children[sa.Child] == nil {
 		return fmt.Errorf("install outbound SA: client %d has no child %d", sa.Client, sa.Child)
 	}
-	if out := (xfrm.ID{Dst: sa.Remote.Addr(), SPI: sa.SPI}); cl.children[sa.Child].out == out {
-		return nil // the daemon before has done it: with the same keys, numbers must not begin anew
+	if cl.children[sa.Child].out.SPI == sa.SPI {
+		return nil // the daemon before has done it, maybe where the client was then: with the same keys, numbers must not begin anew
 	}
 	var place placement
 	st, err := outboundSA(sa, c.opt.Block, cl.port)

@@ -3,6 +3,7 @@ package concentrator
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -231,4 +232,51 @@ func (b *bench) recorded(id xfrm.ID) bool {
 		}
 	}
 	return false
+}
+
+// TestUnrecordedOutboundElsewhere: as in TestUnrecordedOutbound, but the client repeats message 3 from another address. The SA follows it there,
+// with its counters.
+func TestUnrecordedOutboundElsewhere(t *testing.T) {
+	found := 0
+	for n := range int64(20) {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			play(t, 95, func(t *testing.T, b *bench) {
+				s := b.connected(1)
+				old := b.outbound1()
+				b.m.doom.Store(n + 1)
+				s.rekey()
+				time.Sleep(time.Second)
+				synctest.Wait()
+				kept := b.newestOutbound()
+				unrecorded := kept.SPI != old.SPI && !b.recorded(kept)
+				s.roam(netip.MustParseAddrPort("192.0.2.200:40000"))
+				b.start(b.dead())
+				time.Sleep(10 * time.Second)
+				if unrecorded {
+					found++
+					if at := b.newestOutbound(); at.SPI != kept.SPI || at.Dst != s.peer.Addr.Addr() {
+						t.Errorf("the SA %v has become %v; log %v", kept, at, b.words())
+					}
+				}
+				b.invariants("after the restart")
+				time.Sleep(3 * time.Minute)
+				b.whereabouts(s)
+			})
+		})
+	}
+	if found == 0 {
+		t.Error("no kill was between the SA and its record: this test tests nothing")
+	}
+}
+
+// newestOutbound is the outbound SA that was installed last; the zero value for none.
+func (b *bench) newestOutbound() (id xfrm.ID) {
+	b.m.mu.Lock()
+	defer b.m.mu.Unlock()
+	for _, at := range b.m.order {
+		if b.m.sas[at].Direction == xfrm.Out {
+			id = at
+		}
+	}
+	return id
 }
