@@ -21,9 +21,9 @@ func keeperBuild(ctx context.Context, program string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	ctx, cancel := context.WithTimeout(ctx, keeperWait) // one that has a daemon says at once that it is busy, and Dial waits for better news
+	ctx, cancel := context.WithTimeout(ctx, keeperWait)
 	defer cancel()
-	conn, err := keeper.Dial(ctx, path, program)
+	conn, err := keeper.DialOnce(ctx, path, program)
 	if err == nil {
 		defer conn.Close()
 		return conn.Welcome().Build, true

@@ -15,6 +15,7 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/config"
 	"github.com/l2tpctl/l2tpctl/internal/doctor"
 	"github.com/l2tpctl/l2tpctl/internal/keeper"
+	"github.com/l2tpctl/l2tpctl/internal/steering"
 )
 
 // version is set by the linker for releases.
@@ -43,6 +44,11 @@ func main() {
 			}
 			hangups := make(chan os.Signal, 1)
 			signal.Notify(hangups, unix.SIGHUP)
+			if !k.ForServe && k.State == 0 { // else serve, or the keeper before, has looked
+				if err := concentrator.PrepareKernel(ctx, steering.DefaultConfig(), k.Log); err != nil {
+					return err
+				}
+			}
 			return keeper.Run(ctx, keeper.Config{
 				Linger: k.Linger, ForServe: k.ForServe, Build: built.Version, Log: k.Log, State: k.State,
 				Upgrades: hangups, Program: keeper.Program{Path: path, Args: k.Args, Resume: k.Resume, Trial: k.Trial},

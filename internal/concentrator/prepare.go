@@ -22,11 +22,9 @@ import (
 )
 
 const (
-	// keeperWait is how long a keeper may take to listen, and keeperPause how often that is looked at.
+	// keeperWait is how long a keeper may take to listen that somebody has started, and keeperPause how often that is looked at.
 	keeperWait  = 10 * time.Second
 	keeperPause = 10 * time.Millisecond
-	// serviceWait is how long one that somebody else starts may take.
-	serviceWait = 30 * time.Second
 )
 
 // heldControl is what the names of control sockets begin with that the keeper holds; then comes the path.
@@ -47,8 +45,8 @@ func Prepare(ctx context.Context, cfg *config.Config, version control.Version, l
 	return errors.Join(err, conn.Close())
 }
 
-// prepareKernel loads the modules that are needed and refuses a machine that lacks something, by name.
-func prepareKernel(ctx context.Context, table steering.Config, log *zap.Logger) error {
+// PrepareKernel loads the modules that are needed, as far as it may, and refuses a machine that lacks something, by name. Warnings go to the log.
+func PrepareKernel(ctx context.Context, table steering.Config, log *zap.Logger) error {
 	if err := doctor.Load(ctx); err != nil {
 		log.Debug("not every module was loaded; some may be built in", zap.Error(err))
 	}
@@ -72,9 +70,9 @@ func findKeeper(ctx context.Context, s settings, version control.Version, log *z
 		return conn, err
 	}
 	if !confine.Holds(unix.CAP_NET_ADMIN) {
-		return awaitKeeper(ctx, path, version, serviceWait, nil)
+		return awaitKeeper(ctx, path, version, nil)
 	}
-	if err := prepareKernel(ctx, s.steering, log); err != nil { // a keeper that runs has what it needs
+	if err := PrepareKernel(ctx, s.steering, log); err != nil { // a keeper that runs has what it needs
 		return nil, err
 	}
 	cmd := exec.Command(keep[0], keep[1:]...)
@@ -86,23 +84,26 @@ func findKeeper(ctx context.Context, s settings, version control.Version, log *z
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	log.Debug("the keeper was started", zap.Int("pid", cmd.Process.Pid))
-	return awaitKeeper(ctx, path, version, keeperWait, ended)
+	return awaitKeeper(ctx, path, version, ended)
 }
 
 // awaitKeeper connects to a keeper as soon as it listens. ended tells of its early end.
-func awaitKeeper(ctx context.Context, path string, version control.Version, limit time.Duration, ended <-chan error) (*keeper.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+func awaitKeeper(ctx context.Context, path string, version control.Version, ended <-chan error) (*keeper.Conn, error) {
+	limited, cancel := context.WithTimeout(ctx, keeperWait)
 	defer cancel()
 	for {
-		conn, err := keeper.Dial(ctx, path, version.Version)
-		if !errors.Is(err, keeper.ErrNoKeeper) {
+		conn, err := keeper.Dial(limited, path, version.Version)
+		if err == nil || !errors.Is(err, keeper.ErrNoKeeper) && limited.Err() == nil {
 			return conn, err
 		}
 		select {
 		case end := <-ended:
 			return nil, fmt.Errorf("the keeper ended at its start, and its log says why: %w", errors.Join(end, err))
-		case <-ctx.Done():
-			return nil, fmt.Errorf("no keeper listens within %v (start l2tpctl-keeper.service, or give this process CAP_NET_ADMIN to start one): %w", limit, err)
+		case <-limited.Done():
+			if ctx.Err() != nil {
+				return nil, fmt.Errorf("wait for the keeper: %w", ctx.Err())
+			}
+			return nil, fmt.Errorf("no keeper listens within %v (start l2tpctl-keeper.service, or give this process CAP_NET_ADMIN to start one): %w", keeperWait, err)
 		case <-time.After(keeperPause):
 		}
 	}

@@ -363,3 +363,15 @@ func TestKernelVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestVersionOfPPPD has a pppd that warns first, as one does that may not read root's options.
+func TestVersionOfPPPD(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pppd")
+	script := "#!/bin/sh\necho \"Warning: can't open options file /root/.ppprc: Permission denied\" >&2\necho pppd version 2.4.9\n"
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if version, err := pppdVersion(path); err != nil || version != "2.4.9" {
+		t.Errorf("%q, %v", version, err)
+	}
+}

@@ -261,11 +261,13 @@ func lookIn(dirs []string, name string) (string, error) {
 	return path, err
 }
 
-// pppdVersion returns the third word of "pppd version 2.4.9".
+// pppdVersion returns the third word of "pppd version 2.4.9", before which there may be warnings, as of an options file that it may not read.
 func pppdVersion(path string) (string, error) {
 	out, err := exec.Command(path, "--version").CombinedOutput()
-	if _, version, found := strings.Cut(firstLine(out), "version "); found {
-		return version, nil
+	for line := range strings.Lines(string(out)) {
+		if version, found := strings.CutPrefix(line, "pppd version "); found {
+			return strings.TrimSpace(version), nil
+		}
 	}
 	return "", errors.Join(fmt.Errorf("run %s --version: unexpected answer %q", path, firstLine(out)), err)
 }

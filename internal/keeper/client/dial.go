@@ -71,7 +71,7 @@ func Path() (string, error) {
 func Dial(ctx context.Context, path, build string) (*Conn, error) {
 	give := time.Now().Add(busyWait)
 	for {
-		c, err := dial(ctx, path, build)
+		c, err := DialOnce(ctx, path, build)
 		_, busy := errors.AsType[*BusyError](err)
 		// A keeper that becomes another program forgets who has not said hello yet.
 		if !busy && !errors.Is(err, ErrGone) || time.Now().After(give) {
@@ -85,7 +85,8 @@ func Dial(ctx context.Context, path, build string) (*Conn, error) {
 	}
 }
 
-func dial(ctx context.Context, path, build string) (*Conn, error) {
+// DialOnce is Dial for one that is not in earnest: a keeper that has a daemon is not asked again.
+func DialOnce(ctx context.Context, path, build string) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloWait)
 	defer cancel()
 	var dialer net.Dialer
