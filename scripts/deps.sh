@@ -33,6 +33,7 @@ need tcpdump tcpdump
 need strace strace
 need busybox-static busybox
 need util-linux nsenter unshare
+need systemd /lib/systemd/systemd systemctl journalctl
 
 # A kernel of our own is only needed where the machine's cannot do it and no user-mode kernel is named.
 needs_qemu() {

@@ -25,11 +25,14 @@ type Server struct {
 
 	binary string
 	dir    string
+	config string // path
+	socket string // path of the control socket
 }
 
 // Server prepares the program in a namespace; config is the text of its YAML file, without the section control.
 func (l *Lab) Server(space *Namespace, binary, config string) (*Server, error) {
-	s := &Server{Namespace: space, binary: binary, dir: filepath.Join(l.Dir, space.Name)}
+	dir := filepath.Join(l.Dir, space.Name)
+	s := &Server{Namespace: space, binary: binary, dir: dir, config: filepath.Join(dir, "config.yaml"), socket: filepath.Join(dir, "control.sock")}
 	return s, s.Configure(config)
 }
 
@@ -40,9 +43,7 @@ func (s *Server) Configure(config string) error {
 }
 
 // Socket is the path of the control socket.
-func (s *Server) Socket() string { return filepath.Join(s.dir, "control.sock") }
-
-func (s *Server) config() string { return filepath.Join(s.dir, "config.yaml") }
+func (s *Server) Socket() string { return s.socket }
 
 // Start starts the daemon and waits until it answers on its control socket.
 func (s *Server) Start(ctx context.Context) error {
@@ -62,7 +63,7 @@ func (s *Server) Start(ctx context.Context) error {
 
 // Launch is Start without waiting.
 func (s *Server) Launch() (err error) {
-	s.Process, err = s.lab.start(s.Command(context.Background(), s.binary, "serve", "-c", s.config()), s.Name, "serve.log")
+	s.Process, err = s.lab.start(s.Command(context.Background(), s.binary, "serve", "-c", s.config), s.Name, "serve.log")
 	return err
 }
 
@@ -89,7 +90,12 @@ func (s *Server) Drift(ctx context.Context) ([]control.Drift, error) {
 
 // Doctor runs l2tpctl doctor where the daemon runs. That it finds failures is not an error.
 func (s *Server) Doctor(ctx context.Context) ([]doctor.Finding, error) {
-	out, err := s.Command(ctx, s.binary, "doctor", "-c", s.config(), "-o", "json").Output()
+	return findings(s.Command(ctx, s.binary, "doctor", "-c", s.config, "-o", "json"))
+}
+
+// findings runs a doctor.
+func findings(cmd *exec.Cmd) ([]doctor.Finding, error) {
+	out, err := cmd.Output()
 	var findings []doctor.Finding
 	if decodeErr := json.Unmarshal(out, &findings); decodeErr != nil {
 		return nil, fmt.Errorf("l2tpctl doctor: %w: %s", errors.Join(err, decodeErr), out)
