@@ -51,8 +51,8 @@ type adoption struct {
 	lost     int       // sessions that were up
 }
 
-// Adopt goes on where a predecessor has left off. It must be called before Serve, with a now of the same clock. What the kernel has
-// removed meanwhile is noticed by Compare.
+// Adopt goes on where a predecessor has left off. It must be called before Serve, with a now of the same clock. It notices which SAs the kernel
+// has removed meanwhile, and asks for them once; Compare notices the rest.
 func (c *Concentrator) Adopt(now time.Time, e Estate) {
 	if len(e.Records)+len(e.Sockets)+len(e.Processes) == 0 {
 		return
@@ -67,6 +67,7 @@ func (c *Concentrator) Adopt(now time.Time, e Estate) {
 	var err error
 	if a.states, err = c.SAs.List(); err != nil {
 		c.Log.Warn("SAs of the daemon before cannot be listed; what nobody knows of them stays", zap.Error(err))
+		c.uncompared = true
 	}
 	a.read()
 	a.restoreIKE()
@@ -75,6 +76,7 @@ func (c *Concentrator) Adopt(now time.Time, e Estate) {
 	}
 	a.find()
 	a.claim()
+	gone := a.gone()
 	for _, out := range a.asked {
 		c.applyIKE(now, out)
 	}
@@ -83,6 +85,7 @@ func (c *Concentrator) Adopt(now time.Time, e Estate) {
 		a.clear(out)
 		c.applyL2TP(now, out)
 	}
+	c.loseChildren(now, gone, saRemoved)
 	a.catchUp()
 	a.settle()
 	c.writeDown()
@@ -97,9 +100,26 @@ func (c *Concentrator) Adopt(now time.Time, e Estate) {
 		zap.Duration("took", time.Since(started)))
 }
 
-// Compare looks for what was removed from the kernel while no daemon looked. It returns when that is done.
+// gone are the children that have lost an SA. Of those that lose one from now on the kernel tells.
+func (a *adoption) gone() (list []expiring) {
+	if a.c.uncompared {
+		return nil
+	}
+	there := idsOf(a.states)
+	for _, k := range a.c.expiring() {
+		if in, out := k.lacks(there); in || out {
+			a.c.offloads.noteLosses(k, in, out)
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+// Compare looks for what else was removed from the kernel while no daemon looked. It returns when that is done.
 func (c *Concentrator) Compare() {
-	c.HandleOverrun()
+	if c.uncompared {
+		c.HandleOverrun()
+	}
 	c.HandleL2TPOverrun()
 	c.HandleLinksOverrun(c.Links.Names)
 }

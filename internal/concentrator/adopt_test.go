@@ -149,6 +149,41 @@ func TestAdoptAstray(t *testing.T) {
 	})
 }
 
+// TestAdoptLost: an SA that was removed while there was no daemon is missed at once, and for that the kernel lists its SAs once. If it could not,
+// that is made good later.
+func TestAdoptLost(t *testing.T) {
+	play(t, 96, func(t *testing.T, b *bench) {
+		s := b.connected(1)
+		e := b.dead()
+		b.m.flush()
+		b.m.mu.Lock()
+		b.m.listed = 0
+		b.m.mu.Unlock()
+		b.start(e)
+		if events := b.events(eventSALost); len(events) != 1 {
+			t.Errorf("events %+v", events)
+		}
+		b.m.mu.Lock()
+		if b.m.listed != 1 {
+			t.Errorf("SAs were listed %d times", b.m.listed)
+		}
+		b.m.mu.Unlock()
+		b.until("the client is told", func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.told.esp == 1
+		})
+		s.rekey()
+		time.Sleep(3 * time.Minute)
+		b.want("the session goes on", whole)
+
+		b.on(func() { b.c.uncompared = true })
+		b.m.flush()
+		b.c.Compare()
+		b.until("it is missed again", func() bool { return len(b.events(eventSALost)) == 2 })
+	})
+}
+
 // TestAdoptIdle: a client whose tunnel turns out to be over has a deadline from then on.
 func TestAdoptIdle(t *testing.T) {
 	play(t, 94, func(t *testing.T, b *bench) {

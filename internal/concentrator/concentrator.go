@@ -99,6 +99,7 @@ type Concentrator struct {
 	unsteered  time.Time // since when the steering table cannot be put back; zero while it is there
 	offloads   *offloads
 	ledger     *ledger
+	uncompared bool // the SAs could not be listed at adoption; it does not change after that
 }
 
 // New returns a Concentrator made of parts. Serve must be called for it to do anything.

@@ -62,15 +62,12 @@ func (c *Concentrator) HandleOverrun() {
 		c.Log.Warn("SAs may be gone, and those of the kernel cannot be listed; a client may have to connect anew", zap.Error(err))
 		return
 	}
-	there := make(map[xfrm.ID]bool, len(list))
-	for _, st := range list {
-		there[st.ID] = true
-	}
+	there := idsOf(list)
 	c.post(func() {
 		var gone []expiring
 		for _, k := range known {
-			inGone, outGone := !there[k.in], k.out.SPI != 0 && !there[k.out]
-			if !inGone && !outGone {
+			in, out := k.lacks(there)
+			if !in && !out {
 				continue
 			}
 			cl := c.clients[k.client]
@@ -78,8 +75,7 @@ func (c *Concentrator) HandleOverrun() {
 			case cl == nil || cl.children[k.id] == nil: // we have removed it meanwhile
 			case !cl.moved.Before(asked) && c.present(cl.children[k.id]): // it was on its way to another place
 			default:
-				c.offloads.noteLoss(inGone, k.inPlace)
-				c.offloads.noteLoss(outGone, k.outPlace)
+				c.offloads.noteLosses(k, in, out)
 				gone = append(gone, k)
 			}
 		}
@@ -105,6 +101,19 @@ type expiring struct {
 	child
 	client ikev1.ClientID
 	id     ikev1.ChildID
+}
+
+// lacks tells which SAs of a child are not there.
+func (k expiring) lacks(there map[xfrm.ID]bool) (in, out bool) {
+	return !there[k.in], k.out.SPI != 0 && !there[k.out]
+}
+
+func idsOf(list []xfrm.State) map[xfrm.ID]bool {
+	ids := make(map[xfrm.ID]bool, len(list))
+	for _, st := range list {
+		ids[st.ID] = true
+	}
+	return ids
 }
 
 func (c *Concentrator) expiring() (list []expiring) {

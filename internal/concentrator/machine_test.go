@@ -56,6 +56,7 @@ type machine struct {
 	sockets   map[uint16]*kernelSocket
 	taken     map[uint16]bool // ports of other programs
 	moves     int             // SAs that were given another port
+	listed    int             // how often all SAs were asked for
 	tunnels   map[uint32]*kernelTunnel
 	sessions  map[[2]uint32]*kernelSession
 	processes map[string]*process // by interface

@@ -157,6 +157,7 @@ func (m machineSAs) Get(id xfrm.ID) (xfrm.State, error) {
 func (m machineSAs) List() ([]xfrm.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.listed++
 	var list []xfrm.State
 	for _, id := range m.order {
 		list = append(list, *m.sas[id])

@@ -118,9 +118,12 @@ func (o *offloads) forget(device int) {
 	}
 }
 
-// noteLoss counts an SA that has gone, if it was in a device.
-func (o *offloads) noteLoss(gone bool, p placement) {
-	if gone && p.offload.Mode != xfrm.OffloadNone {
+// noteLosses counts the SAs of a child that have gone, if they were in a device.
+func (o *offloads) noteLosses(k expiring, in, out bool) {
+	if in && k.inPlace.offload.Mode != xfrm.OffloadNone {
+		o.lost++
+	}
+	if out && k.outPlace.offload.Mode != xfrm.OffloadNone {
 		o.lost++
 	}
 }
