@@ -2,6 +2,7 @@ package concentrator
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -9,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fxamacker/cbor/v2"
 	"go.uber.org/zap"
 
 	"github.com/l2tpctl/l2tpctl/internal/aaa"
@@ -140,9 +140,9 @@ func (a *adoption) read() {
 				a.sessions[r.Port] = append(a.sessions[r.Port], r)
 			}
 		case keyLogin:
-			var r aaa.SessionInfo
-			if err = cbor.Unmarshal(value, &r); err == nil {
-				a.logins[r.NASID] = r
+			var r loginRecord
+			if r, err = decodeRecord[loginRecord](value); err == nil {
+				a.logins[r.NASID] = r.SessionInfo
 			}
 		}
 		if err != nil {
@@ -303,7 +303,10 @@ func (a *adoption) session(cl *client, r sessionRecord) {
 // login gives a session's login back to the RADIUS server.
 func (a *adoption) login(s *session) error {
 	info, there := a.logins[s.nas]
-	if !there {
+	switch {
+	case !there && s.user != "":
+		return errors.New("its login is not recorded, and somebody else could get its address")
+	case !there:
 		info = aaa.SessionInfo{Session: aaa.Session{NASID: s.nas, PeerAddr: s.client.remote.Addr()}}
 	}
 	if err := a.c.AAA.Adopt(info); err != nil {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
-	"github.com/l2tpctl/l2tpctl/internal/aaa"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1/wire"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
 	"github.com/l2tpctl/l2tpctl/pkg/pppd"
@@ -50,7 +49,8 @@ func altered[T any](t *testing.T, e Estate, kind string, change func(*T)) {
 	}
 }
 
-// TestAdoptMissedEvents: what a daemon was about to hear when it was killed, its successor finds in the records of who would have told.
+// TestAdoptMissedEvents: what a daemon was about to hear when it was killed, its successor finds in the records of who would have told. A session
+// whose login it cannot read ends.
 func TestAdoptMissedEvents(t *testing.T) {
 	for name, c := range map[string]struct {
 		alter func(*testing.T, Estate)
@@ -58,7 +58,12 @@ func TestAdoptMissedEvents(t *testing.T) {
 	}{
 		"the user has connected again": {
 			func(t *testing.T, e Estate) {
-				altered(t, e, keyLogin, func(r *aaa.SessionInfo) { r.Superseded = true })
+				altered(t, e, keyLogin, func(r *loginRecord) { r.Superseded = true })
+			}, counts{sas: 2, sockets: 1, tunnels: 1},
+		},
+		"a login of another version": {
+			func(t *testing.T, e Estate) {
+				altered(t, e, keyLogin, func(r *loginRecord) { r.Version++ })
 			}, counts{sas: 2, sockets: 1, tunnels: 1},
 		},
 		"a second try to log in": {

@@ -34,7 +34,7 @@ func (m *machine) Store(changes []Change) error {
 
 // keep writes down what the RADIUS server knows of a session. The caller holds mu.
 func (m *machine) keep(info aaa.SessionInfo) {
-	b, err := encodeRecord(info)
+	b, err := encodeRecord(loginRecord{recordVersion, info})
 	if err != nil {
 		m.t.Error(err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
 	"github.com/l2tpctl/l2tpctl/internal/slot"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tp"
@@ -98,6 +99,13 @@ func decodeRecord[T interface{ version() uint8 }](b []byte) (v T, err error) {
 
 func (r clientRecord) version() uint8  { return r.Version }
 func (r sessionRecord) version() uint8 { return r.Version }
+func (r loginRecord) version() uint8   { return r.Version }
+
+// loginRecord is what the RADIUS server knows of a session.
+type loginRecord struct {
+	Version uint8
+	aaa.SessionInfo
+}
 
 func (cl *client) record() clientRecord {
 	r := clientRecord{

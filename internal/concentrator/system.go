@@ -140,7 +140,7 @@ func (sys *system) takeControl(path string) (err error) {
 
 // keepLogin writes down what the RADIUS server knows of a session.
 func keepLogin(store Store, i aaa.SessionInfo, log *zap.Logger) {
-	record, err := encodeRecord(i)
+	record, err := encodeRecord(loginRecord{recordVersion, i})
 	if err == nil {
 		err = store.Store([]Change{{Key: loginKey(i.NASID), Value: record}})
 	}
