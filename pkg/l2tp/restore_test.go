@@ -222,10 +222,16 @@ func TestRestoreOfALaterRecord(t *testing.T) {
 
 func TestStamps(t *testing.T) {
 	from := base(epoch.UnixMilli())
-	for _, d := range []time.Duration{0, time.Millisecond, -time.Millisecond, time.Hour, -time.Hour, -100 * 365 * 24 * time.Hour} {
+	for _, d := range []time.Duration{0, time.Millisecond, -time.Millisecond, time.Hour, -time.Hour, -50 * 365 * 24 * time.Hour} {
 		at := epoch.Add(d)
 		if got := from.past(from.stamp(at), epoch.Add(2*time.Hour)); !got.Equal(at) {
 			t.Errorf("%v became %v", at, got)
+		}
+	}
+	for _, from := range []base{-1 << 47, -1 << 63, 0} {
+		first := from.past(-1, epoch)
+		if again := base(first.UnixMilli()).past(1, epoch.Add(time.Second)); !again.Equal(first) {
+			t.Errorf("from %d: %v became %v at the next restoration", from, first, again)
 		}
 	}
 	if from.stamp(time.Time{}) != 0 || !from.past(0, epoch).IsZero() {

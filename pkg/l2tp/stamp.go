@@ -20,7 +20,7 @@ func (b base) stamp(t time.Time) stamp {
 	return after
 }
 
-// time returns the time that s stands for, but none after limit: if the clock was set back since it was recorded, a timer must not
+// time returns the time that s stands for, but none before 1970, and none after limit: if the clock was set back since it was recorded, a timer must not
 // wait for as long as that. It counts from now, so that it follows the steady clock from here on if now does.
 func (b base) time(s stamp, now, limit time.Time) time.Time {
 	if s == 0 {
@@ -29,7 +29,8 @@ func (b base) time(s stamp, now, limit time.Time) time.Time {
 	if s > 0 {
 		s--
 	}
-	t := now.Add(time.UnixMilli(int64(b) + int64(s)).Sub(now))
+	at := max(int64(b)+int64(s), 0) // farther back than a Duration reaches, it would be another time at each restoration
+	t := now.Add(time.UnixMilli(at).Sub(now))
 	if t.After(limit) {
 		return limit
 	}
