@@ -30,23 +30,21 @@ func (s Sockets) OpenClient(local netip.Addr, port uint16, mark uint32) (*Socket
 	if err != nil {
 		return nil, err
 	}
-	socket, err := s.Adopt(Client{Port: port, Open: f})
-	if err != nil {
-		return nil, errors.Join(err, s.c.do(protocol.OpCloseClient, protocol.Port{Port: port}))
-	}
-	return socket, nil
+	return s.Adopt(Client{Port: port, Open: f})
 }
 
-// Adopt begins to read the sockets of an Inventory's client, and takes its files.
+// Adopt begins to read the sockets of an Inventory's client, and takes its files. On an error the keeper closes its own, too, or nobody
+// could use the slot any more.
 func (s Sockets) Adopt(cl Client) (*Socket, error) {
+	port := protocol.Port{Port: cl.Port}
 	slot, err := udp.NewSlot(cl.Open, cl.Tunnel)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.c.do(protocol.OpCloseClient, port))
 	}
 	if err := s.poller.Add(slot); err != nil {
-		return nil, errors.Join(err, slot.Close())
+		return nil, errors.Join(err, slot.Close(), s.c.do(protocol.OpCloseClient, port))
 	}
-	return &Socket{c: s.c, port: protocol.Port{Port: cl.Port}, slot: slot}, nil
+	return &Socket{c: s.c, port: port, slot: slot}, nil
 }
 
 // Send sends a control message through the unconnected socket. The error is udp.ErrNoSA while the client has no outbound SA.
