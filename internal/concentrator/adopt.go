@@ -69,25 +69,27 @@ func (c *Concentrator) Adopt(now time.Time, e Estate) {
 		c.Log.Warn("SAs of the daemon before cannot be listed; what nobody knows of them stays", zap.Error(err))
 		c.uncompared = true
 	}
-	a.read()
-	a.restoreIKE()
+	// A panic costs what it was about: one that ended the daemon would end its successors, too, and with them all sessions.
+	c.guard(a.read)
+	c.guard(a.restoreIKE)
 	for _, port := range slices.Sorted(maps.Keys(a.clients)) {
-		a.client(a.clients[port])
+		c.guard(func() { a.client(a.clients[port]) })
 	}
-	a.find()
-	a.claim()
+	c.guard(a.find)
+	c.guard(a.claim)
 	gone := a.gone()
 	for _, out := range a.asked {
-		c.applyIKE(now, out)
+		c.guard(func() { c.applyIKE(now, out) })
 	}
-	a.orphans()
+	c.guard(a.orphans)
 	for _, out := range a.outputs {
-		a.clear(out)
-		c.applyL2TP(now, out)
+		c.guard(func() { a.clear(out); c.applyL2TP(now, out) })
 	}
-	c.loseChildren(now, gone, saRemoved)
-	a.catchUp()
-	a.settle()
+	c.guard(func() { c.loseChildren(now, gone, saRemoved) })
+	c.guard(a.catchUp)
+	for _, cl := range c.clients {
+		c.guard(func() { a.settle(cl) })
+	}
 	c.writeDown()
 	ev := control.Event{Kind: eventAdopted}
 	ev.Text = fmt.Sprintf("%d clients with %d sessions go on", len(c.clients), a.adopted)
@@ -330,42 +332,40 @@ func (a *adoption) login(s *session) error {
 	return nil
 }
 
-// settle goes on with sessions that were on their way from one state to another.
-func (a *adoption) settle() {
-	for _, cl := range a.c.clients {
-		a.judge(cl) // a tunnel that is over may have been asked for once more, so that it can be deleted
-		known := make(map[uint16]l2tp.SessionInfo)
-		if t, ok := a.c.L2TP.Tunnel(uint16(cl.port)); ok {
-			for _, info := range t.Sessions {
-				known[info.Session] = info
-			}
+// settle goes on with sessions of a client that were on their way from one state to another.
+func (a *adoption) settle(cl *client) {
+	a.judge(cl) // a tunnel that is over may have been asked for once more, so that it can be deleted
+	known := make(map[uint16]l2tp.SessionInfo)
+	if t, ok := a.c.L2TP.Tunnel(uint16(cl.port)); ok {
+		for _, info := range t.Sessions {
+			known[info.Session] = info
 		}
-		for _, s := range cl.sessions {
-			info, there := known[s.id]
-			switch {
-			case !there: // the engine has let go of it
-				a.drop(s)
-				if s.down == nil {
-					a.c.sessionDown(l2tp.SessionDown{Tunnel: uint16(cl.port), Session: s.id, Reason: unadopted})
-				}
-			case s.process != nil && s.reason != "":
-				a.c.endSession(a.now, s, s.reason)
-			case s.process == nil && s.down == nil && !s.open && info.State != "creating": // no PPP could have it
-				a.c.pppEnded(a.now, s, pppd.Exit{Reason: unadopted})
-			case s.process != nil || info.State != "established" || s.down != nil:
-			case !a.running[s] && s.reason == "":
-				a.c.startPPP(l2tp.SessionUp{Tunnel: uint16(cl.port), Session: s.id})
-			default: // it has ended, and nobody knows how
-				a.c.pppEnded(a.now, s, pppd.Exit{Reason: unadopted})
-			}
-		}
-		if !cl.tunnel { // it may be there all the same, when its end or its beginning was cut short
-			a.c.enqueue(&cl.ops, func() func() error {
-				return func() error { return a.c.deleteTunnel(cl.socket, uint16(cl.port)) }
-			}, nil)
-		}
-		a.c.retire(a.now, cl)
 	}
+	for _, s := range cl.sessions {
+		info, there := known[s.id]
+		switch {
+		case !there: // the engine has let go of it
+			a.drop(s)
+			if s.down == nil {
+				a.c.sessionDown(l2tp.SessionDown{Tunnel: uint16(cl.port), Session: s.id, Reason: unadopted})
+			}
+		case s.process != nil && s.reason != "":
+			a.c.endSession(a.now, s, s.reason)
+		case s.process == nil && s.down == nil && !s.open && info.State != "creating": // no PPP could have it
+			a.c.pppEnded(a.now, s, pppd.Exit{Reason: unadopted})
+		case s.process != nil || info.State != "established" || s.down != nil:
+		case !a.running[s] && s.reason == "":
+			a.c.startPPP(l2tp.SessionUp{Tunnel: uint16(cl.port), Session: s.id})
+		default: // it has ended, and nobody knows how
+			a.c.pppEnded(a.now, s, pppd.Exit{Reason: unadopted})
+		}
+	}
+	if !cl.tunnel { // it may be there all the same, when its end or its beginning was cut short
+		a.c.enqueue(&cl.ops, func() func() error {
+			return func() error { return a.c.deleteTunnel(cl.socket, uint16(cl.port)) }
+		}, nil)
+	}
+	a.c.retire(a.now, cl)
 }
 
 // drop ends the kernel's part of a session that the engine does not know any more.

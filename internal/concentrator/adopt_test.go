@@ -189,6 +189,25 @@ func TestAdoptLost(t *testing.T) {
 	})
 }
 
+// cursed is a pppd that meets a defect.
+type cursed struct{ PPPProcess }
+
+func (cursed) Kill() error { panic("a defect") }
+
+// TestAdoptDefect: a panic does not end the daemon, whose successors would meet it again.
+func TestAdoptDefect(t *testing.T) {
+	play(t, 97, func(t *testing.T, b *bench) {
+		b.connected(1)
+		e := b.dead()
+		e.Processes["l2t1-1"] = cursed{}
+		b.panics++
+		b.start(e)
+		time.Sleep(10 * time.Minute)
+		b.want("the client goes on", whole)
+		b.invariants("after the restart")
+	})
+}
+
 // TestAdoptIdle: a client whose tunnel turns out to be over has a deadline from then on.
 func TestAdoptIdle(t *testing.T) {
 	play(t, 94, func(t *testing.T, b *bench) {
