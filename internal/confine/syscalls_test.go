@@ -25,6 +25,11 @@ func newJudgement(t *testing.T, unixSockets bool) judgement {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return judgementOn(t, on, unixSockets)
+}
+
+func judgementOn(t *testing.T, on *arch.Info, unixSockets bool) judgement {
+	t.Helper()
 	code, err := program(on, pid, unixSockets)
 	if err != nil {
 		t.Fatal(err)
@@ -126,6 +131,34 @@ func TestNothingIsListedTwice(t *testing.T) {
 		code, err := program(on, pid, true)
 		if err != nil || len(code) < 400 {
 			t.Errorf("%s: %d instructions, %v", on.Name, len(code), err)
+		}
+	}
+}
+
+// TestNumbers knows calls of every program by the numbers of asm-generic/unistd.h and of amd64: a name of another architecture is passed over.
+func TestNumbers(t *testing.T) {
+	for architecture, numbers := range map[string]map[string]uint32{
+		"arm64": {
+			"epoll_pwait": 22, "fcntl": 25, "openat": 56, "close": 57, "getdents64": 61, "lseek": 62, "read": 63, "write": 64, "pread64": 67, "readlinkat": 78,
+			"fstatat": 79, "fstat": 80, "exit_group": 94, "futex": 98, "nanosleep": 101, "rt_sigreturn": 139, "getpid": 172, "socket": 198, "sendto": 206,
+			"recvmsg": 212, "munmap": 215, "clone": 220, "mmap": 222, "madvise": 233, "accept4": 242, "getrandom": 278, "statx": 291, "faccessat2": 439,
+		},
+		"amd64": {
+			"read": 0, "write": 1, "close": 3, "stat": 4, "fstat": 5, "lstat": 6, "lseek": 8, "mmap": 9, "munmap": 11, "rt_sigreturn": 15, "pread64": 17, "madvise": 28,
+			"nanosleep": 35, "getpid": 39, "socket": 41, "sendto": 44, "recvmsg": 47, "clone": 56, "fcntl": 72, "futex": 202, "getdents64": 217, "exit_group": 231,
+			"openat": 257, "newfstatat": 262, "readlinkat": 267, "epoll_pwait": 281, "accept4": 288, "getrandom": 318, "statx": 332, "faccessat2": 439,
+		},
+	} {
+		on, err := arch.GetInfo(architecture)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j := judgementOn(t, on, false)
+		for name, number := range numbers {
+			args := map[string][]uint64{"clone": {unix.CLONE_VM | unix.CLONE_THREAD}, "socket": {unix.AF_INET, unix.SOCK_DGRAM}, "fcntl": {0, unix.F_GETFL}}[name]
+			if got := j.of(t, uint32(on.ID), number, args...); got != allow {
+				t.Errorf("%s on %s: %#x", name, architecture, got)
+			}
 		}
 	}
 }
