@@ -83,7 +83,7 @@ func (k *Keeper) serve(conn *net.UnixConn) {
 
 // greet answers hello until one is good.
 func (k *Keeper) greet(t *protocol.Transport, pid int) (*connection, error) {
-	_ = t.Conn().SetDeadline(time.Now().Add(helloWait))
+	_ = t.Conn().SetDeadline(time.Now().Add(k.helloWait))
 	for {
 		m, err := t.Read()
 		if err != nil {
@@ -110,7 +110,6 @@ func (k *Keeper) greet(t *protocol.Transport, pid int) (*connection, error) {
 			}
 			continue // it may know an older version
 		}
-		_ = t.Conn().SetDeadline(time.Time{})
 		if answer.Body, err = protocol.Marshal(welcome); err == nil {
 			answer.Files = []*os.File{k.radius}
 			err = t.Write(answer)
@@ -119,6 +118,7 @@ func (k *Keeper) greet(t *protocol.Transport, pid int) (*connection, error) {
 			k.release(c)
 			return nil, err
 		}
+		_ = t.Conn().SetDeadline(time.Time{})
 		return c, nil
 	}
 }

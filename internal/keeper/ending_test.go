@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
 	"github.com/l2tpctl/l2tpctl/internal/keeper/client"
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 )
@@ -110,6 +113,53 @@ func TestStrangers(t *testing.T) {
 	c := k.dial(t)
 	if c.Err() != nil {
 		t.Error(c.Err())
+	}
+}
+
+// TestDeafStranger: who says hello and does not read the answer is not the daemon for ever.
+func TestDeafStranger(t *testing.T) {
+	k := newKeeper(Config{Build: "v1", Log: zap.NewNop()})
+	k.helloWait = 50 * time.Millisecond
+	k.radius = os.Stdin
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := os.NewFile(uintptr(fds[0]), "end")
+	stranger := os.NewFile(uintptr(fds[1]), "stranger")
+	defer stranger.Close()
+	conn, err := net.FileConn(end)
+	if err := errors.Join(err, end.Close()); err != nil {
+		t.Fatal(err)
+	}
+	tr := protocol.NewTransport(conn.(*net.UnixConn), 1000, 1)
+	_ = tr.Conn().SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	for err = nil; err == nil; { // there is no room for an answer
+		_, err = tr.Conn().Write(make([]byte, 1000))
+	}
+	hello, err := protocol.Marshal(protocol.Hello{Protocol: protocol.Current, Build: "deaf"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := append([]byte{byte(protocol.Request), 0, 0, byte(protocol.OpHello), 0, 0, 0, 1}, hello...)
+	if _, err := stranger.Write(frame); err != nil {
+		t.Fatal(err)
+	}
+	greeted := make(chan error, 1)
+	go func() {
+		_, err := k.greet(tr, 1)
+		greeted <- err
+	}()
+	select {
+	case err := <-greeted:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the keeper waits for ever")
+	}
+	if k.connected() != nil {
+		t.Error("the stranger is the daemon")
 	}
 }
 

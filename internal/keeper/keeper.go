@@ -58,6 +58,8 @@ type Keeper struct {
 	store  store
 	held   shelf
 
+	helloWait time.Duration // how long somebody who has connected may take to say hello
+
 	presence chan struct{} // something about daemon has changed
 	shutdown chan struct{} // closed when the daemon wants the end
 	asked    sync.Once     // closes shutdown
@@ -123,7 +125,7 @@ func (k *Keeper) run(ctx context.Context) error {
 // newKeeper has nothing yet.
 func newKeeper(cfg Config) *Keeper {
 	return &Keeper{
-		cfg: cfg, log: cfg.Log,
+		cfg: cfg, log: cfg.Log, helloWait: helloWait,
 		store:    store{records: make(map[string][]byte)},
 		held:     shelf{files: make(map[string]*os.File)},
 		presence: make(chan struct{}, 1), shutdown: make(chan struct{}), down: make(chan struct{}),

@@ -75,6 +75,7 @@ type Transport struct {
 	conn      *net.UnixConn
 	maxOctets int
 	maxFiles  int
+	restWait  time.Duration
 
 	writing     sync.Mutex
 	in, oob     []byte
@@ -85,7 +86,7 @@ type Transport struct {
 func NewTransport(conn *net.UnixConn, maxOctets, maxFiles int) *Transport {
 	_ = conn.SetWriteBuffer(sendBuffer)
 	return &Transport{
-		conn: conn, maxOctets: maxOctets, maxFiles: maxFiles,
+		conn: conn, maxOctets: maxOctets, maxFiles: maxFiles, restWait: restWait,
 		in: make([]byte, frameSize), oob: make([]byte, unix.CmsgSpace(4*filesPerFrame)),
 	}
 }
@@ -195,6 +196,7 @@ func (t *Transport) Read() (m Message, err error) {
 			m.Close()
 		}
 	}()
+	var rest time.Time // when all of it has to be there, once the reading was interrupted
 	for first := true; ; first = false {
 		if first && t.interrupted.Load() {
 			return m, ErrInterrupted
@@ -205,7 +207,10 @@ func (t *Transport) Read() (m Message, err error) {
 			if first {
 				return m, ErrInterrupted
 			}
-			if err := t.conn.SetReadDeadline(time.Now().Add(restWait)); err != nil {
+			if rest.IsZero() { // and not once more for each frame: who sends without an end has to have one
+				rest = time.Now().Add(t.restWait)
+			}
+			if err := t.conn.SetReadDeadline(rest); err != nil {
 				return m, err
 			}
 			frame, files, err = t.readFrame()

@@ -215,6 +215,39 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestInterruptOfEndlessMessage: who never comes to the end of a message does not keep the reading from ending.
+func TestInterruptOfEndlessMessage(t *testing.T) {
+	a, b := pair(t, 1<<20, 1)
+	b.restWait = 300 * time.Millisecond
+	within := make(chan struct{})
+	go func() {
+		for n := 0; ; n++ {
+			if _, err := a.Conn().Write([]byte{byte(Request), flagMore, 0, 3, 0, 0, 0, 1}); err != nil {
+				return
+			}
+			if n == 20_000 { // more than the socket has room for: some were read
+				close(within)
+			}
+		}
+	}()
+	got := make(chan error, 1)
+	go func() {
+		_, err := b.Read()
+		got <- err
+	}()
+	<-within
+	b.Interrupt()
+	select {
+	case err := <-got:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the reading does not end")
+	}
+	b.Close()
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add([]byte{byte(Request), flagMore, 0, 3, 0, 0, 0, 1, 'a'}, []byte{byte(Request), 0, 0, 3, 0, 0, 0, 1, 'b'})
 	f.Add([]byte{}, []byte{1})
