@@ -123,7 +123,7 @@ func (k *Keeper) greet(t *protocol.Transport, pid int) (*connection, error) {
 	}
 }
 
-// admit makes a connection the daemon's, if it may be.
+// admit makes a connection the daemon's, if it may be. What waits at the door while the keeper becomes another program knocks again there.
 func (k *Keeper) admit(t *protocol.Transport, hello protocol.Hello, pid int) (*connection, protocol.Welcome, *protocol.Error) {
 	refusal := &protocol.Refusal{Build: k.cfg.Build}
 	if hello.Protocol < protocol.Oldest || hello.Protocol > protocol.Current {
@@ -132,6 +132,8 @@ func (k *Keeper) admit(t *protocol.Transport, hello protocol.Hello, pid int) (*c
 			Text: fmt.Sprintf("the keeper speaks versions %d to %d of the protocol, and the daemon version %d", protocol.Oldest, protocol.Current, hello.Protocol), Refusal: refusal,
 		}
 	}
+	k.door.RLock()
+	defer k.door.RUnlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.stopping {

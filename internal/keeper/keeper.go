@@ -40,7 +40,7 @@ type Config struct {
 	// Thread is the process's first, which runs it; nil for a keeper that does not become another program.
 	Thread *pppd.Thread
 	// Upgrades makes the keeper become Program.
-	Upgrades <-chan os.Signal
+	Upgrades chan os.Signal
 	Program  Program
 	// State is the descriptor that Program.Resume named, in a process that was another keeper before; otherwise 0.
 	State int
@@ -65,7 +65,8 @@ type Keeper struct {
 	asked    sync.Once     // closes shutdown
 	down     chan struct{} // closed when everything was given back
 
-	setup sync.Mutex // held while there is a setup
+	setup sync.Mutex   // held while there is a setup
+	door  sync.RWMutex // held for writing while nobody may become the daemon
 
 	mu       sync.Mutex // guards what follows
 	daemon   *connection

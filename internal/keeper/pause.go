@@ -13,7 +13,7 @@ type pausing struct {
 
 // pause ends the reading of requests, waits until those that were read are done and answered, and nothing is being written. All of that goes on
 // when resume is called. A daemon that has gone has nothing to say either.
-func (c *connection) pause(ctx context.Context) (resume func(), err error) {
+func (c *connection) pause(ctx context.Context) (_ func(), err error) {
 	p := &pausing{heard: make(chan struct{}), resume: make(chan struct{})}
 	select {
 	case <-c.pauses: // a wish that was over before it was heard
@@ -21,7 +21,7 @@ func (c *connection) pause(ctx context.Context) (resume func(), err error) {
 	}
 	c.pauses <- p
 	c.t.Interrupt()
-	resume = func() {
+	resume := func() {
 		c.out.hold(false)
 		c.t.Resume()
 		close(p.resume)
@@ -38,17 +38,7 @@ func (c *connection) pause(ctx context.Context) (resume func(), err error) {
 	case <-ctx.Done():
 		return nil, ctx.Err() // the reader is within a message; if it sees the wish yet, that is over at once
 	}
-	done := make(chan struct{})
-	go func() {
-		c.long.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	for !c.out.hold(true) {
+	for len(c.places) > 0 || !c.out.hold(true) { // not long.Wait: it would go on beside the requests that follow if it is given up
 		select {
 		case <-time.After(time.Millisecond):
 		case <-ctx.Done():

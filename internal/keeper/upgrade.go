@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
@@ -42,16 +43,11 @@ type Program struct {
 
 // upgrade becomes the program that is at our path now. Everything goes on; it returns if it was not possible.
 func (k *Keeper) upgrade() error {
-	k.setup.Lock()
-	defer k.setup.Unlock()
-	k.mu.Lock()
-	m := k.machine
-	k.mu.Unlock()
-	if m != nil && m.launcher == nil || k.cfg.Thread == nil {
+	if k.cfg.Thread == nil {
 		return errors.New("this keeper was not started as one that can")
 	}
 	began := time.Now()
-	if err := k.try(m); err != nil {
+	if err := k.try(); err != nil {
 		return fmt.Errorf("the program at %s cannot go on for this one: %w", k.cfg.Program.Path, err)
 	}
 	resume, err := k.quiet()
@@ -61,11 +57,18 @@ func (k *Keeper) upgrade() error {
 	defer resume()
 	k.log.Info("becoming the program at our path", zap.String("path", k.cfg.Program.Path), zap.Duration("after", time.Since(began)))
 	_ = k.log.Sync()
-	return k.become(m, k.image)
+	signal.Ignore(unix.SIGHUP) // which is inherited: one that comes before the next program asks for it would end it, and all sessions
+	defer signal.Notify(k.cfg.Upgrades, unix.SIGHUP)
+	return k.become(k.image)
 }
 
-// become calls compose with the state of pppd and executes what it says.
-func (k *Keeper) become(m *machine, compose func(*machine, *pppd.State, *inheritance) (pppd.Image, error)) error {
+// become calls compose with the state of pppd and executes what it says. Meanwhile no setup is made.
+func (k *Keeper) become(compose func(*machine, *pppd.State, *inheritance) (pppd.Image, error)) error {
+	k.setup.Lock()
+	defer k.setup.Unlock()
+	k.mu.Lock()
+	m := k.machine
+	k.mu.Unlock()
 	heirs := &inheritance{}
 	defer func() { closeFiles(heirs.files) }()
 	if m != nil {
@@ -108,9 +111,9 @@ func (k *Keeper) image(m *machine, ppp *pppd.State, heirs *inheritance) (pppd.Im
 }
 
 // try lets the program at our path read a state as it would be now, in a process of its own.
-func (k *Keeper) try(m *machine) error {
+func (k *Keeper) try() error {
 	var written *os.File
-	err := k.become(m, func(m *machine, ppp *pppd.State, heirs *inheritance) (pppd.Image, error) {
+	err := k.become(func(m *machine, ppp *pppd.State, heirs *inheritance) (pppd.Image, error) {
 		s, err := k.state(m, ppp, heirs)
 		if err == nil {
 			written, err = s.memory()
@@ -188,11 +191,17 @@ func (m *machine) state(s *state, heirs *inheritance) {
 	}
 }
 
-// quiet waits until nothing of the daemon's is being done, and hears nothing of it any more, until resume is called.
+// quiet waits until nothing of the daemon's is being done, and hears nothing of it or of another one any more, until resume is called.
 func (k *Keeper) quiet() (resume func(), err error) {
+	k.door.Lock()
+	defer func() {
+		if err != nil {
+			k.door.Unlock()
+		}
+	}()
 	c := k.connected()
 	if c == nil {
-		return func() {}, nil
+		return k.door.Unlock, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), quietWait)
 	defer cancel()
@@ -203,7 +212,7 @@ func (k *Keeper) quiet() (resume func(), err error) {
 		case <-ctx.Done():
 		}
 	}()
-	resume, err = c.pause(ctx)
+	goOn, err := c.pause(ctx)
 	if err != nil {
 		select {
 		case <-k.shutdown:
@@ -212,5 +221,8 @@ func (k *Keeper) quiet() (resume func(), err error) {
 		}
 		return nil, fmt.Errorf("wait for the daemon's requests to be done: %w", err)
 	}
-	return resume, nil
+	return func() {
+		goOn()
+		k.door.Unlock()
+	}, nil
 }

@@ -77,9 +77,10 @@ type Transport struct {
 	maxFiles  int
 	restWait  time.Duration
 
-	writing     sync.Mutex
-	in, oob     []byte
-	interrupted atomic.Bool
+	writing       sync.Mutex
+	in, oob       []byte
+	interrupted   atomic.Bool
+	interruptions atomic.Uint32 // so far
 }
 
 // NewTransport takes over a socket of type SOCK_SEQPACKET. Messages beyond the bounds are not read.
@@ -179,6 +180,7 @@ var ErrInterrupted = errors.New("the reading of messages was interrupted")
 // Interrupt ends the reading between two messages, and never within one: what was not read yet stays in the socket.
 func (t *Transport) Interrupt() {
 	t.interrupted.Store(true)
+	t.interruptions.Add(1)
 	_ = t.conn.SetReadDeadline(time.Unix(1, 0))
 }
 
@@ -197,24 +199,30 @@ func (t *Transport) Read() (m Message, err error) {
 		}
 	}()
 	var rest time.Time // when all of it has to be there, once the reading was interrupted
-	for first := true; ; first = false {
+	seen := t.interruptions.Load()
+	for first := true; ; {
 		if first && t.interrupted.Load() {
 			return m, ErrInterrupted
 		}
 		frame, files, err := t.readFrame()
 		m.Files = append(m.Files, files...)
-		if errors.Is(err, os.ErrDeadlineExceeded) && t.interrupted.Load() {
-			if first {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			switch latest := t.interruptions.Load(); {
+			case t.interrupted.Load() && first:
 				return m, ErrInterrupted
+			case t.interrupted.Load():
+				if rest.IsZero() { // and not once more for each frame: who sends without an end has to have one
+					rest = time.Now().Add(t.restWait)
+				}
+				if err := t.conn.SetReadDeadline(rest); err != nil {
+					return m, err
+				}
+				frame, files, err = t.readFrame()
+				m.Files = append(m.Files, files...)
+			case latest != seen: // it was interrupted, and is not any more
+				seen = latest
+				continue
 			}
-			if rest.IsZero() { // and not once more for each frame: who sends without an end has to have one
-				rest = time.Now().Add(t.restWait)
-			}
-			if err := t.conn.SetReadDeadline(rest); err != nil {
-				return m, err
-			}
-			frame, files, err = t.readFrame()
-			m.Files = append(m.Files, files...)
 		}
 		if err != nil {
 			if errors.Is(err, io.EOF) && !first {
@@ -236,6 +244,7 @@ func (t *Transport) Read() (m Message, err error) {
 		if frame[1]&flagMore == 0 {
 			return m, nil
 		}
+		first = false
 	}
 }
 

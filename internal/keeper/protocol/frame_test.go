@@ -215,6 +215,30 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestInterruptThatIsTakenBack: the reader does not take it for anything else, however late it notices.
+func TestInterruptThatIsTakenBack(t *testing.T) {
+	a, b := pair(t, 1<<20, 1)
+	const messages = 2000
+	go func() {
+		for range messages {
+			if err := a.Write(Message{Kind: Request, Op: OpStore}); err != nil {
+				t.Error(err)
+			}
+			b.Interrupt()
+			b.Resume()
+		}
+	}()
+	for n := 0; n < messages; {
+		_, err := b.Read()
+		switch {
+		case err == nil:
+			n++
+		case !errors.Is(err, ErrInterrupted):
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestInterruptOfEndlessMessage: who never comes to the end of a message does not keep the reading from ending.
 func TestInterruptOfEndlessMessage(t *testing.T) {
 	a, b := pair(t, 1<<20, 1)
