@@ -15,6 +15,7 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/egress"
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 	"github.com/l2tpctl/l2tpctl/internal/slot"
+	"github.com/l2tpctl/l2tpctl/internal/steering"
 	"github.com/l2tpctl/l2tpctl/internal/udp"
 	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
 	"github.com/l2tpctl/l2tpctl/pkg/pppd"
@@ -81,9 +82,9 @@ type machine struct {
 func newMachine(s protocol.Setup, tell func(protocol.Op, any), log *zap.Logger) *machine {
 	return &machine{
 		log: log, tell: tell, setup: s,
-		block:    slot.Block{Tag: s.Steering.Tag, Base: s.Steering.PortBase, Mask: s.Steering.PortMask},
-		clients:  make(map[uint16]*udp.Client),
-		sessions: make(sessions), processes: make(map[string]*process),
+		block:     slot.Block{Tag: s.Steering.Tag, Base: s.Steering.PortBase, Mask: s.Steering.PortMask},
+		clients:   make(map[uint16]*udp.Client),
+		processes: make(map[string]*process),
 	}
 }
 
@@ -177,7 +178,7 @@ func (m *machine) close() error {
 		m.awaiting.Wait() // the daemon is told
 	}
 	m.mu.Lock()
-	for tunnel := range m.sessions {
+	for tunnel := range m.sessions.tunnels {
 		for _, f := range m.sessions.takeTunnel(tunnel) {
 			errs = append(errs, f.Close())
 		}
@@ -292,20 +293,29 @@ func (m *machine) change(s protocol.Setup) error {
 	if err := m.changePlain(old, s); err != nil {
 		return err
 	}
-	if !slices.Equal(old.Steering.PlainPeers, s.Steering.PlainPeers) {
-		if err := m.table.replace(s.Steering); err != nil {
-			return errors.Join(err, m.changePlain(s, old))
-		}
-		m.changing.Lock()
-		m.setup.Steering = s.Steering
-		m.changing.Unlock()
+	if err := m.changePeers(s.Steering); err != nil {
+		return errors.Join(err, m.changePlain(s, old))
 	}
 	if slices.Equal(old.Listen, s.Listen) {
 		return nil
 	}
 	if err := m.listen(s.Listen); err != nil {
-		return errors.Join(err, m.listenPlain(m.setup))
+		return errors.Join(err, m.changePeers(old.Steering), m.changePlain(s, old)) // who was not allowed before is not now
 	}
+	return nil
+}
+
+// changePeers makes others those who may do without IPsec.
+func (m *machine) changePeers(c steering.Config) error {
+	if slices.Equal(m.setup.Steering.PlainPeers, c.PlainPeers) {
+		return nil
+	}
+	if err := m.table.replace(c); err != nil {
+		return err
+	}
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	m.setup.Steering = c
 	return nil
 }
 

@@ -3,6 +3,7 @@ package keeper
 import (
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
@@ -23,10 +24,11 @@ func testMachine(k *Keeper) *machine {
 
 // memory has SAs and tunnels.
 type memory struct {
-	mu     sync.Mutex
-	states map[xfrm.ID]xfrm.State
-	list   map[uint32]l2tpnl.Tunnel
-	block  chan struct{} // if not nil, List waits for it
+	mu       sync.Mutex
+	states   map[xfrm.ID]xfrm.State
+	list     map[uint32]l2tpnl.Tunnel
+	sessions []l2tpnl.Session
+	block    chan struct{} // if not nil, List waits for it
 }
 
 func (k *memory) Add(s *xfrm.State) error {
@@ -140,7 +142,11 @@ func (k *memory) Session(uint32, uint32) (l2tpnl.Session, error) {
 	return l2tpnl.Session{}, os.ErrNotExist
 }
 
-func (k *memory) Sessions() ([]l2tpnl.Session, error) { return nil, nil }
+func (k *memory) Sessions() ([]l2tpnl.Session, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.sessions), nil
+}
 
 // possess sets a keeper up, and returns its kernel.
 func (r *running) possess(change ...func(*machine)) *memory {

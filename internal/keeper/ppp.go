@@ -66,6 +66,9 @@ func (m *machine) enterPPP(p *process) (*os.File, error) {
 	if old := m.processes[t.Interface]; old != nil {
 		return nil, fmt.Errorf("start pppd for %s: %w: process %d has it", t.Interface, os.ErrExist, old.told.PID)
 	}
+	if len(m.processes) >= maxSessions {
+		return nil, fmt.Errorf("start pppd for %s: there are %d: %w", t.Interface, maxSessions, os.ErrInvalid)
+	}
 	socket := m.sessions.get(protocol.SessionID{Tunnel: uint32(t.Tunnel), Session: uint32(t.Session)})
 	if socket == nil {
 		return nil, fmt.Errorf("start pppd for %s: session %d/%d is not open: %w", t.Interface, t.Tunnel, t.Session, os.ErrNotExist)

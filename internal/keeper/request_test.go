@@ -3,6 +3,7 @@ package keeper
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/keeper/client"
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 	"github.com/l2tpctl/l2tpctl/internal/steering"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
 	"github.com/l2tpctl/l2tpctl/pkg/pppd"
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
@@ -254,5 +256,59 @@ func TestDefect(t *testing.T) {
 	}
 	if k.logs.FilterMessageSnippet("please report").Len() != 1 {
 		t.Error("the log says nothing of it")
+	}
+}
+
+// TestTunnelsOfOthers have ids of the block, for whoever makes a tunnel chooses its id, but are on another port.
+func TestTunnelsOfOthers(t *testing.T) {
+	k := start(t, nil)
+	kernel := k.possess()
+	c := k.dial(t)
+	const id = 16384
+	kernel.mu.Lock()
+	kernel.list[id] = l2tpnl.Tunnel{ID: id, Local: netip.AddrPortFrom(ours, 1701)}
+	kernel.list[1] = l2tpnl.Tunnel{ID: 1, Local: netip.AddrPortFrom(ours, 1)}
+	kernel.list[id+1] = l2tpnl.Tunnel{ID: id + 1, Local: netip.AddrPortFrom(ours, id+1)}
+	for _, tunnel := range []uint32{id, 1, id + 1} {
+		kernel.sessions = append(kernel.sessions, l2tpnl.Session{TunnelID: tunnel, ID: 7})
+	}
+	kernel.mu.Unlock()
+	for name, do := range map[string]func() error{
+		"look at it":      func() error { _, err := c.Tunnels().Tunnel(id); return err },
+		"delete it":       func() error { return c.Tunnels().DeleteTunnel(id) },
+		"look at session": func() error { _, err := c.Tunnels().Session(id, 7); return err },
+		"open a session": func() error {
+			m, err := k.ready()
+			if err != nil {
+				return err
+			}
+			_, err = m.ownTunnel("open a session in tunnel", id)
+			return err
+		},
+	} {
+		if err := do(); !errors.Is(err, protocol.ErrNotOurs) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if all, err := c.Tunnels().Tunnels(); err != nil || len(all) != 1 || all[0].ID != id+1 {
+		t.Errorf("tunnels %v, %v", all, err)
+	}
+	if all, err := c.Tunnels().Sessions(); err != nil || len(all) != 1 || all[0].TunnelID != id+1 {
+		t.Errorf("sessions %v, %v", all, err)
+	}
+}
+
+// TestTooManySessions: what a daemon asks for is bounded.
+func TestTooManySessions(t *testing.T) {
+	k := start(t, nil)
+	k.possess(func(m *machine) {
+		m.sessions.put(protocol.SessionID{Tunnel: 16384, Session: 1}, os.NewFile(uintptr(1<<20), "none"))
+		for i := range maxSessions {
+			m.processes[fmt.Sprint(i)] = &process{}
+		}
+	})
+	c := k.dial(t)
+	if _, err := c.PPP().Start(pppd.Session{Interface: "l2t1", TunnelID: 16384, SessionID: 1}); !errors.Is(err, os.ErrInvalid) || !strings.Contains(err.Error(), "there are 65536") {
+		t.Errorf("one more pppd: %v", err)
 	}
 }

@@ -7,16 +7,22 @@ import (
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 )
 
+// maxSessions is how many there may be, and how many pppd: more than a machine can serve, and few enough to list.
+const maxSessions = 1 << 16
+
 // sessions are PPPoL2TP sockets by tunnel and session: the end of a slot must not look at those of all others.
-type sessions map[uint32]map[uint32]*os.File
+type sessions struct {
+	tunnels map[uint32]map[uint32]*os.File
+	count   int
+}
 
 // get returns nil for a session that is not there.
-func (s sessions) get(id protocol.SessionID) *os.File { return s[id.Tunnel][id.Session] }
+func (s *sessions) get(id protocol.SessionID) *os.File { return s.tunnels[id.Tunnel][id.Session] }
 
 // all returns those of all tunnels.
-func (s sessions) all() iter.Seq2[protocol.SessionID, *os.File] {
+func (s *sessions) all() iter.Seq2[protocol.SessionID, *os.File] {
 	return func(yield func(protocol.SessionID, *os.File) bool) {
-		for tunnel, files := range s {
+		for tunnel, files := range s.tunnels {
 			for session, f := range files {
 				if !yield(protocol.SessionID{Tunnel: tunnel, Session: session}, f) {
 					return
@@ -26,28 +32,38 @@ func (s sessions) all() iter.Seq2[protocol.SessionID, *os.File] {
 	}
 }
 
-func (s sessions) put(id protocol.SessionID, f *os.File) {
-	if s[id.Tunnel] == nil {
-		s[id.Tunnel] = make(map[uint32]*os.File)
+// put is for a session that is not there.
+func (s *sessions) put(id protocol.SessionID, f *os.File) {
+	if s.tunnels == nil {
+		s.tunnels = make(map[uint32]map[uint32]*os.File)
 	}
-	s[id.Tunnel][id.Session] = f
+	if s.tunnels[id.Tunnel] == nil {
+		s.tunnels[id.Tunnel] = make(map[uint32]*os.File)
+	}
+	s.tunnels[id.Tunnel][id.Session] = f
+	s.count++
 }
 
 // take is get, and the session is not there any more.
-func (s sessions) take(id protocol.SessionID) *os.File {
-	f := s[id.Tunnel][id.Session]
-	delete(s[id.Tunnel], id.Session)
-	if len(s[id.Tunnel]) == 0 {
-		delete(s, id.Tunnel)
+func (s *sessions) take(id protocol.SessionID) *os.File {
+	files := s.tunnels[id.Tunnel]
+	f := files[id.Session]
+	if f == nil {
+		return nil
+	}
+	s.count--
+	if delete(files, id.Session); len(files) == 0 {
+		delete(s.tunnels, id.Tunnel)
 	}
 	return f
 }
 
 // takeTunnel is take for all sessions of a tunnel.
-func (s sessions) takeTunnel(tunnel uint32) (files []*os.File) {
-	for _, f := range s[tunnel] {
+func (s *sessions) takeTunnel(tunnel uint32) (files []*os.File) {
+	for _, f := range s.tunnels[tunnel] {
 		files = append(files, f)
 	}
-	delete(s, tunnel)
+	s.count -= len(files)
+	delete(s.tunnels, tunnel)
 	return files
 }

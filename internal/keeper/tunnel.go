@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
 	"github.com/l2tpctl/l2tpctl/internal/udp"
@@ -33,26 +34,34 @@ func (m *machine) createTunnel(_ context.Context, t protocol.Tunnel) (reply, err
 	})
 }
 
-// deleteTunnel deletes a tunnel of ours, also one whose sockets are gone.
-func (m *machine) deleteTunnel(_ context.Context, t protocol.TunnelID) (reply, error) {
-	there, err := m.tunnels.Tunnel(t.ID)
+// ownTunnel returns a tunnel of ours, which others can have made with the same id.
+func (m *machine) ownTunnel(doing string, id uint32) (l2tpnl.Tunnel, error) {
+	there, err := m.tunnels.Tunnel(id)
 	if err != nil {
-		return reply{}, err
+		return l2tpnl.Tunnel{}, err
 	}
 	if !m.ownsTunnel(there) {
-		return reply{}, fmt.Errorf("delete tunnel %d of %s: %w", t.ID, there.Local, protocol.ErrNotOurs)
+		return l2tpnl.Tunnel{}, fmt.Errorf("%s %d: %w", doing, id, protocol.ErrNotOurs)
+	}
+	return there, nil
+}
+
+// deleteTunnel deletes a tunnel of ours, also one whose sockets are gone.
+func (m *machine) deleteTunnel(_ context.Context, t protocol.TunnelID) (reply, error) {
+	if _, err := m.ownTunnel("delete tunnel", t.ID); err != nil {
+		return reply{}, err
 	}
 	return reply{}, m.tunnels.DeleteTunnel(t.ID)
 }
 
 func (m *machine) getTunnel(_ context.Context, t protocol.TunnelID) (reply, error) {
-	there, err := m.tunnels.Tunnel(t.ID)
+	there, err := m.ownTunnel("get tunnel", t.ID)
 	return reply{body: there}, err
 }
 
 func (m *machine) listTunnels() (reply, error) {
 	all, err := m.dumps.Tunnels()
-	return reply{body: all}, err
+	return reply{body: slices.DeleteFunc(all, func(t l2tpnl.Tunnel) bool { return !m.ownsTunnel(t) })}, err
 }
 
 // openSession opens a PPPoL2TP socket in a tunnel of ours.
@@ -66,10 +75,16 @@ func (m *machine) openSession(_ context.Context, s protocol.Session) (reply, err
 	}
 	id := protocol.SessionID{Tunnel: uint32(s.Tunnel), Session: uint32(s.Session)}
 	m.mu.Lock()
-	taken := m.sessions.get(id) != nil
+	taken, full := m.sessions.get(id) != nil, m.sessions.count >= maxSessions
 	m.mu.Unlock()
-	if taken {
+	switch {
+	case taken:
 		return reply{}, fmt.Errorf("open session %d/%d: %w", s.Tunnel, s.Session, os.ErrExist)
+	case full:
+		return reply{}, fmt.Errorf("open session %d/%d: there are %d: %w", s.Tunnel, s.Session, maxSessions, os.ErrInvalid)
+	}
+	if _, err := m.ownTunnel("open a session in tunnel", id.Tunnel); err != nil { // the kernel would take the one of that id
+		return reply{}, err
 	}
 	f, err := l2tpnl.OpenSession(s.Tunnel, s.Session, s.PeerTunnel, s.PeerSession)
 	if err != nil {
@@ -92,13 +107,26 @@ func (m *machine) closeSession(_ context.Context, id protocol.SessionID) (reply,
 }
 
 func (m *machine) getSession(_ context.Context, id protocol.SessionID) (reply, error) {
+	if _, err := m.ownTunnel("get a session of tunnel", id.Tunnel); err != nil {
+		return reply{}, err
+	}
 	there, err := m.tunnels.Session(id.Tunnel, id.Session)
 	return reply{body: there}, err
 }
 
 func (m *machine) listSessions() (reply, error) {
+	tunnels, err := m.dumps.Tunnels()
+	if err != nil {
+		return reply{}, err
+	}
+	foreign := make(map[uint32]bool)
+	for _, t := range tunnels {
+		foreign[t.ID] = !m.ownsTunnel(t)
+	}
 	all, err := m.dumps.Sessions()
-	return reply{body: all}, err
+	return reply{body: slices.DeleteFunc(all, func(s l2tpnl.Session) bool {
+		return foreign[s.TunnelID] || s.TunnelID > 0xffff || !m.ownsPort(uint16(s.TunnelID)) // of a tunnel that has come or gone since
+	})}, err
 }
 
 // openClient opens the unconnected socket of a slot.

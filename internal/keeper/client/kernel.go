@@ -46,8 +46,8 @@ func (c *Conn) Monitor() (*xfrm.Monitor, error) {
 	return m, nil
 }
 
-// Tunnels creates tunnels and sessions of the kernel; the ids of tunnels are the ports of slots. Tunnel, Tunnels, Session and Sessions also
-// show those of others.
+// Tunnels creates tunnels and sessions of the kernel; the ids of tunnels are the ports of slots. Of those of others it knows nothing
+// (protocol.ErrNotOurs).
 type Tunnels struct{ c *Conn }
 
 // Tunnels returns the tunnels.
@@ -78,7 +78,7 @@ func (t Tunnels) Tunnel(id uint32) (l2tpnl.Tunnel, error) {
 	return ask[l2tpnl.Tunnel](t.c, protocol.OpGetTunnel, protocol.TunnelID{ID: id})
 }
 
-// Tunnels returns all tunnels.
+// Tunnels returns the tunnels of slots.
 func (t Tunnels) Tunnels() ([]l2tpnl.Tunnel, error) {
 	return ask[[]l2tpnl.Tunnel](t.c, protocol.OpListTunnels, nil)
 }
@@ -88,7 +88,7 @@ func (t Tunnels) Session(tunnel, id uint32) (l2tpnl.Session, error) {
 	return ask[l2tpnl.Session](t.c, protocol.OpGetSession, protocol.SessionID{Tunnel: tunnel, Session: id})
 }
 
-// Sessions returns all sessions.
+// Sessions returns the sessions of these tunnels.
 func (t Tunnels) Sessions() ([]l2tpnl.Session, error) {
 	return ask[[]l2tpnl.Session](t.c, protocol.OpListSessions, nil)
 }
