@@ -33,6 +33,7 @@ type connection struct {
 	out    *outbox
 	pid    int
 	build  string
+	weak   bool            // it had no privileges when it said hello
 	ctx    context.Context // done when the daemon has gone
 	cancel context.CancelFunc
 	long   sync.WaitGroup // requests that are done beside the others
@@ -144,6 +145,7 @@ func (k *Keeper) admit(t *protocol.Transport, hello protocol.Hello, pid int) (*c
 		return nil, protocol.Welcome{}, &protocol.Error{Text: fmt.Sprintf("process %d is connected to the keeper", k.daemon.pid), Refusal: refusal}
 	}
 	c := newConnection(k, t, pid, hello.Build)
+	c.weak = powerless(pid)
 	k.daemon = c
 	k.changed()
 	w := protocol.Welcome{Protocol: hello.Protocol, Build: k.cfg.Build, PID: os.Getpid(), ForServe: k.cfg.ForServe, Secret: k.secret}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/l2tpctl/l2tpctl/internal/keeper/client"
 	"github.com/l2tpctl/l2tpctl/internal/keeper/protocol"
+	"github.com/l2tpctl/l2tpctl/pkg/l2tpnl"
 )
 
 func TestShutdown(t *testing.T) {
@@ -116,6 +117,46 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
+// TestShutdownWaitsForRequests: what is being made when the end comes is made, and then given back with everything else.
+func TestShutdownWaitsForRequests(t *testing.T) {
+	k := start(t, nil)
+	block := make(chan struct{})
+	kernel := k.possess(func(m *machine) { m.sas.(*memory).block = block })
+	if err := kernel.CreateTunnel(l2tpnl.Tunnel{ID: 16384}); err != nil {
+		t.Fatal(err)
+	}
+	c := k.dial(t)
+	listed, ended := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := c.SAs().List()
+		listed <- err
+	}()
+	for len(k.connected().places) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	go func() { ended <- c.Shutdown(t.Context()) }()
+	for {
+		if _, err := k.ready(); errors.Is(err, protocol.ErrStopping) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(20 * time.Millisecond)
+	if _, err := kernel.Tunnel(16384); err != nil {
+		t.Errorf("a tunnel was removed while a request was being done: %v", err)
+	}
+	if err := c.SAs().Add(inbound(1000)); !errors.Is(err, protocol.ErrStopping) {
+		t.Errorf("a request at the end: %v", err)
+	}
+	close(block)
+	if err := errors.Join(<-listed, <-ended); err != nil {
+		t.Error(err)
+	}
+	if _, err := kernel.Tunnel(16384); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a tunnel is left: %v", err)
+	}
+}
+
 // TestDeafStranger: who says hello and does not read the answer is not the daemon for ever.
 func TestDeafStranger(t *testing.T) {
 	k := newKeeper(Config{Build: "v1", Log: zap.NewNop()})
@@ -133,9 +174,17 @@ func TestDeafStranger(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := protocol.NewTransport(conn.(*net.UnixConn), 1000, 1)
-	_ = tr.Conn().SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	for err = nil; err == nil; { // there is no room for an answer
-		_, err = tr.Conn().Write(make([]byte, 1000))
+	raw, err := tr.Conn().SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var full error
+	if err := raw.Control(func(fd uintptr) {
+		for full == nil { // until there is no room for an answer
+			_, full = unix.Write(int(fd), make([]byte, 1000))
+		}
+	}); err != nil || !errors.Is(full, unix.EAGAIN) {
+		t.Fatal(err, full)
 	}
 	hello, err := protocol.Marshal(protocol.Hello{Protocol: protocol.Current, Build: "deaf"})
 	if err != nil {

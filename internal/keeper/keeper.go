@@ -72,6 +72,7 @@ type Keeper struct {
 	daemon   *connection
 	machine  *machine // nil before the first setup
 	stopping bool
+	using    sync.WaitGroup // what is being done to the machine; nothing is begun while stopping
 
 	resumed *connection // of a daemon that the program before has served
 }
@@ -277,6 +278,7 @@ func (k *Keeper) stop() error {
 		k.mu.Unlock()
 	}
 	var err error
+	k.using.Wait() // what it makes would be left behind
 	if m != nil {
 		answered := k.answerAccounting()
 		err = m.close()

@@ -62,10 +62,11 @@ func with[T any](do func(*machine, context.Context, T) (reply, error)) func(*Kee
 		if err := protocol.Unmarshal(r.body, &body); err != nil {
 			return reply{}, err
 		}
-		m, err := k.ready()
+		m, err := k.use()
 		if err != nil {
 			return reply{}, err
 		}
+		defer k.using.Done()
 		return do(m, ctx, body)
 	}
 }
@@ -73,18 +74,34 @@ func with[T any](do func(*machine, context.Context, T) (reply, error)) func(*Kee
 // without makes a handler of what takes a machine only.
 func without(do func(*machine) (reply, error)) func(*Keeper, context.Context, *request) (reply, error) {
 	return func(k *Keeper, _ context.Context, _ *request) (reply, error) {
-		m, err := k.ready()
+		m, err := k.use()
 		if err != nil {
 			return reply{}, err
 		}
+		defer k.using.Done()
 		return do(m)
 	}
+}
+
+// use is ready, and the machine is not given back before using is done.
+func (k *Keeper) use() (*machine, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	m, err := k.readyLocked()
+	if err == nil {
+		k.using.Add(1)
+	}
+	return m, err
 }
 
 // ready returns the machine.
 func (k *Keeper) ready() (*machine, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.readyLocked()
+}
+
+func (k *Keeper) readyLocked() (*machine, error) {
 	switch {
 	case k.stopping:
 		return nil, protocol.ErrStopping
@@ -132,7 +149,7 @@ func (k *Keeper) readyFor(ctx context.Context, r *request) (*machine, error) {
 	case stopping:
 		return nil, protocol.ErrStopping
 	case m != nil:
-		if err := mayChange(r.conn.pid, m.settings(), s); err != nil {
+		if err := r.conn.mayChange(m.settings(), s); err != nil {
 			return nil, err
 		}
 		return m, m.change(s)
@@ -148,20 +165,23 @@ func (k *Keeper) readyFor(ctx context.Context, r *request) (*machine, error) {
 
 // mayChange refuses another setup to a process without privileges. It may open L2TP to peers without IPsec, and is for the first stage of
 // serve, not for what reads the packets of strangers and may have been taken over by one.
-func mayChange(pid int, now, then protocol.Setup) error {
+func (c *connection) mayChange(now, then protocol.Setup) error {
 	a, errA := protocol.Marshal(now)
 	b, errB := protocol.Marshal(then)
 	if err := errors.Join(errA, errB); err != nil || bytes.Equal(a, b) {
 		return err
 	}
-	powerless, err := confine.Powerless(pid)
-	if err != nil {
-		return fmt.Errorf("change the setup: %w", err)
-	}
-	if powerless {
-		return fmt.Errorf("%w: a change of addresses or of peers without IPsec takes a daemon that starts anew, since process %d has dropped its privileges", protocol.ErrOtherSetup, pid)
+	// What it was at first counts, too: it may have handed the connection on, ended, and left its number to somebody else.
+	if c.weak || powerless(c.pid) {
+		return fmt.Errorf("%w: a change of addresses or of peers without IPsec takes a daemon that starts anew, since process %d has dropped its privileges", protocol.ErrOtherSetup, c.pid)
 	}
 	return nil
+}
+
+// powerless reports whether a process has no privileges, or is not there to be asked.
+func powerless(pid int) bool {
+	none, err := confine.Powerless(pid)
+	return none || err != nil
 }
 
 // radiusAddress is where the socket of RADIUS listens.

@@ -88,6 +88,7 @@ func resume(cfg Config) (_ *Keeper, err error) {
 			return nil, errors.Join(fmt.Errorf("the daemon's connection: %w", os.ErrInvalid), conn.Close())
 		}
 		k.daemon = newConnection(k, protocol.NewTransport(unixConn, protocol.MaxRequest, protocol.MaxRequestFiles), s.Daemon.PID, s.Daemon.Build)
+		k.daemon.weak = s.Daemon.Weak
 		k.resumed = k.daemon
 	}
 	k.log.Info("going on for the keeper before", zap.String("build", cfg.Build), zap.String("before", s.Build),

@@ -25,13 +25,21 @@ func TestSetupOfThePowerless(t *testing.T) {
 	defer func() { _ = in.Close(); _ = cmd.Wait() }()
 	open := testSetup
 	open.Steering.PlainPeers = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
-	if err := mayChange(cmd.Process.Pid, testSetup, open); !errors.Is(err, protocol.ErrOtherSetup) {
+	theirs, ours := &connection{pid: cmd.Process.Pid}, &connection{pid: os.Getpid()}
+	if err := theirs.mayChange(testSetup, open); !errors.Is(err, protocol.ErrOtherSetup) {
 		t.Errorf("a change by a process without privileges: %v", err)
 	}
-	if err := mayChange(cmd.Process.Pid, testSetup, testSetup); err != nil {
+	if err := theirs.mayChange(testSetup, testSetup); err != nil {
 		t.Errorf("no change by a process without privileges: %v", err)
 	}
-	if err := mayChange(os.Getpid(), testSetup, open); err != nil {
+	if err := ours.mayChange(testSetup, open); err != nil {
 		t.Errorf("a change by a process with privileges: %v", err)
+	}
+	ours.weak = true // its number was that of a process without
+	if err := ours.mayChange(testSetup, open); !errors.Is(err, protocol.ErrOtherSetup) {
+		t.Errorf("a change by the successor of a process without privileges: %v", err)
+	}
+	if err := (&connection{pid: 1 << 30}).mayChange(testSetup, open); !errors.Is(err, protocol.ErrOtherSetup) {
+		t.Errorf("a change by nobody: %v", err)
 	}
 }

@@ -48,6 +48,7 @@ type daemonState struct {
 	Socket int    `cbor:"1,keyasint"`
 	PID    int    `cbor:"2,keyasint"`
 	Build  string `cbor:"3,keyasint"`
+	Weak   bool   `cbor:"4,keyasint,omitempty"`
 }
 
 // Format implements fmt.Formatter for every verb: nothing of it is for a log.

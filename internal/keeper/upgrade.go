@@ -155,7 +155,7 @@ func (k *Keeper) state(m *machine, ppp *pppd.State, heirs *inheritance) (*state,
 	}
 	k.held.mu.Unlock()
 	if c := k.connected(); c != nil {
-		s.Daemon = &daemonState{Socket: heirs.keep(c.t.Conn()), PID: c.pid, Build: c.build}
+		s.Daemon = &daemonState{Socket: heirs.keep(c.t.Conn()), PID: c.pid, Build: c.build, Weak: c.weak}
 	}
 	if m != nil {
 		setup := m.setup

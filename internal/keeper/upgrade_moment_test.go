@@ -76,8 +76,8 @@ func TestUpgradeAtTheDoor(t *testing.T) {
 		}
 		return c.Close()
 	})
-	if n < 10 {
-		t.Errorf("only %d daemons", n)
+	if n == 0 {
+		t.Error("no daemon came")
 	}
 }
 
