@@ -31,9 +31,9 @@ func parsePings(text string) (Pings, error) {
 	return Pings{sent, received}, errors.Join(errSent, errReceived)
 }
 
-// Ping sends count echo requests, 50 ms apart, and waits for the answers. That none comes is not an error. Options are ping's own.
+// Ping sends count echo requests, 50 ms apart, and waits for the answers, 10 s at most: on a busy machine they may be late. That none comes is not an error. Options are ping's own.
 func (n *Namespace) Ping(ctx context.Context, to netip.Addr, count int, options ...string) (Pings, error) {
-	args := append([]string{"ping", "-n", "-q", "-i", "0.05", "-W", "2", "-c", strconv.Itoa(count)}, options...)
+	args := append([]string{"ping", "-n", "-q", "-i", "0.05", "-W", "10", "-c", strconv.Itoa(count)}, options...)
 	out, err := n.Run(ctx, append(args, to.String())...)
 	pings, parseErr := parsePings(out)
 	if parseErr != nil {
