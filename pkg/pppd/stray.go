@@ -22,7 +22,7 @@ type Stray struct {
 	Marker string
 }
 
-// FindStrays lists the processes named pppd in this process's network namespace whose ipparam argument begins with prefix.
+// FindStrays lists the processes named pppd of our user, in this process's network namespace, whose ipparam argument begins with prefix.
 // Call it before the first Start: it does not know its own processes from others.
 func FindStrays(prefix string) ([]Stray, error) {
 	if prefix == "" {
@@ -60,6 +60,11 @@ func strayMarker(pid int, prefix, netns string) (string, bool) {
 	if !ok {
 		return "", false
 	}
+	// Anybody can call himself that, and let us wait for his end.
+	status, err := os.ReadFile(filepath.Join(dir, "status"))
+	if err != nil || realUser(status) != os.Getuid() {
+		return "", false
+	}
 	ns, err := os.Readlink(filepath.Join(dir, "ns/net"))
 	return marker, err == nil && ns == netns
 }
@@ -75,6 +80,21 @@ func markerOf(cmdline []byte, prefix string) (string, bool) {
 		return "", false
 	}
 	return args[i+1], true
+}
+
+// realUser is the user ID of who has started a process, in its status as /proc shows it, or -1. (The files there belong to root if
+// the process hides its memory.)
+func realUser(status []byte) int {
+	for line := range strings.Lines(string(status)) {
+		f := strings.Fields(line)
+		if len(f) < 2 || f[0] != "Uid:" {
+			continue
+		}
+		if uid, err := strconv.Atoi(f[1]); err == nil {
+			return uid
+		}
+	}
+	return -1
 }
 
 // EndStrays asks every stray to hang up, kills those that are left when ctx is done, and returns how many there were.
