@@ -2,7 +2,9 @@ package xfrm
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"strings"
 )
 
 // Key is secret key material. Whatever formats it prints "(hidden)".
@@ -72,6 +74,33 @@ func AESGCM16(keyAndSalt []byte) *AEAD { return aesGCM(keyAndSalt, 128) }
 
 func aesGCM(keyAndSalt []byte, icvBits uint32) *AEAD {
 	return &AEAD{Name: "rfc4106(gcm(aes))", Key: keyAndSalt, ICVBits: icvBits}
+}
+
+// maxKey is more octets than any key has, and few enough for an attribute, whose length has 16 bits: what is beyond would be read as attributes.
+const maxKey = 256
+
+// validateAlgorithms finds names and keys that would not arrive as they are.
+func (s *State) validateAlgorithms() error {
+	check := func(name string, key Key) error {
+		switch {
+		case name == "" || len(name) >= sizeAlgName || strings.Contains(name, "\x00"):
+			return fmt.Errorf("algorithm %.80q: want a name of 1 to %d octets", name, sizeAlgName-1)
+		case len(key) > maxKey:
+			return fmt.Errorf("%s with a key of %d octets is above %d", name, len(key), maxKey)
+		}
+		return nil
+	}
+	var errs []error
+	if s.Crypt != nil {
+		errs = append(errs, check(s.Crypt.Name, s.Crypt.Key))
+	}
+	if s.Auth != nil {
+		errs = append(errs, check(s.Auth.Name, s.Auth.Key))
+	}
+	if s.AEAD != nil {
+		errs = append(errs, check(s.AEAD.Name, s.AEAD.Key))
+	}
+	return errors.Join(errs...)
 }
 
 // appendAlgorithm appends struct xfrm_algo, or with withLength xfrm_algo_auth and xfrm_algo_aead, which have one more

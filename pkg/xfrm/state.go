@@ -146,7 +146,7 @@ func (s *State) validate() error {
 			return fmt.Errorf("selector %s is not of the SA's address family", p)
 		}
 	}
-	return errors.Join(s.validateOffload(), s.validateSequence())
+	return errors.Join(s.validateAlgorithms(), s.validateOffload(), s.validateSequence())
 }
 
 // appendTo appends struct xfrm_usersa_info and the attributes that follow it in NEWSA, UPDSA and EXPIRE.
