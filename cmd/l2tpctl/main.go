@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime"
 
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"github.com/l2tpctl/l2tpctl/internal/cli"
@@ -45,7 +46,8 @@ func main() {
 			hangups := make(chan os.Signal, 1)
 			signal.Notify(hangups, unix.SIGHUP)
 			if !k.ForServe && k.State == 0 { // else serve, or the keeper before, has looked
-				if err := concentrator.PrepareKernel(ctx, steering.DefaultConfig(), k.Log); err != nil {
+				// Warnings depend on the configuration, which a keeper has not: they are for doctor.
+				if err := concentrator.PrepareKernel(ctx, steering.DefaultConfig(), zap.NewNop()); err != nil {
 					return err
 				}
 			}
