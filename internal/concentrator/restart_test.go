@@ -174,6 +174,37 @@ func TestUnrecordedOutbound(t *testing.T) {
 	}
 }
 
+// TestRestartInReauthentication kills the daemon at each operation of a client's new Main Mode and of the Quick Mode in it: the client tries again,
+// and its session notices nothing.
+func TestRestartInReauthentication(t *testing.T) {
+	for n := range 16 {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			play(t, 88, func(t *testing.T, b *bench) {
+				s := b.connected(1)
+				names := b.sessionNames()
+				again := func() {
+					s.do(func() {
+						p := *s.peer
+						s.peer = &p
+						s.main = p.MainMode()
+						s.await("2", s.main.Message1())
+					})
+				}
+				again()
+				b.kill(n, 10*time.Second)
+				time.Sleep(time.Minute)
+				b.invariants("after a restart")
+				again()
+				time.Sleep(10 * time.Minute)
+				if after := b.sessionNames(); !slices.Equal(names, after) || !s.up(1) {
+					t.Errorf("sessions %v have become %v; log %v", names, after, b.words())
+				}
+				b.invariants("ten minutes later")
+			})
+		})
+	}
+}
+
 // TestClaim: an outbound SA is not a client's for the sake of its SPI, which another one behind the same NAT may have chosen too.
 func TestClaim(t *testing.T) {
 	play(t, 1, func(t *testing.T, b *bench) {
