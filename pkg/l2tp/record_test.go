@@ -2,10 +2,13 @@ package l2tp
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,4 +148,25 @@ func requestsOf(e *Engine) map[string]int {
 		count[fmt.Sprint(r.slot.id, " ", name, " ", state, r.tunnel == r.slot.owner)]++
 	}
 	return count
+}
+
+// TestRecordOfBefore: what an earlier program has written means the same to this one, number by number. A change of what is written
+// has to leave the file as it is, and add another; one that would be misunderstood needs a new stateVersion.
+func TestRecordOfBefore(t *testing.T) {
+	text, err := os.ReadFile("testdata/records/v1.hex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := established(t)
+	e, out := records{slotA: state}.restore(t, b.now, b.cfg, b.rand)
+	if len(out.Records)+len(out.Actions) > 0 {
+		t.Errorf("it is not what is recorded now: %+v", out)
+	}
+	if want, got := fmt.Sprintf("%+v", b.e.Tunnels()), fmt.Sprintf("%+v", e.Tunnels()); got != want {
+		t.Errorf("restored %s, want %s", got, want)
+	}
 }
