@@ -59,7 +59,7 @@ type ClientSocket interface {
 // IKE sends IKE messages; what arrives is handed to the loop by the sockets' readers.
 type IKE interface {
 	Send(udp.Datagram) error
-	Dropped() uint64 // datagrams that were no IKE
+	Dropped() uint64 // datagrams to any of our ports that were handed to nobody
 }
 
 // PPP starts a PPP endpoint on the socket of an open session; that of the argument is not used.

@@ -51,7 +51,7 @@ func Run(ctx context.Context, cfg *config.Config, version control.Version, log *
 	c, err := New(Parts{
 		IKE:      ike,
 		L2TP:     lns,
-		IKEIO:    sys.ike,
+		IKEIO:    network{sys.ike, sys.plain, sys.poller},
 		SAs:      sys.keeper.SAs(),
 		Egress:   route{sys.router, sys.keeper.Egress()},
 		Tunnels:  sys.keeper.Tunnels(),

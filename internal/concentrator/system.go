@@ -22,6 +22,16 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
+// network sends IKE, and counts for all who read.
+type network struct {
+	*udp.IKE
+	plain  *udp.Plain
+	poller *udp.Poller
+}
+
+// Dropped is the number of datagrams that nobody of them has handed over.
+func (n network) Dropped() uint64 { return n.IKE.Dropped() + n.plain.Dropped() + n.poller.Dropped() }
+
 // system is the real machine: what a Concentrator needs of it, and how to give it back. What takes privileges is the keeper's.
 type system struct {
 	keeper    *keeper.Conn

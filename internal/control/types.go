@@ -101,7 +101,7 @@ type ErrorStats struct {
 	Panics    uint64 `json:"panics"`     // defects that one event ran into; the daemon went on
 	Send      uint64 `json:"send"`       // messages that could not be sent
 	Kernel    uint64 `json:"kernel"`     // operations on SAs, tunnels and sessions that the kernel refused
-	Runts     uint64 `json:"runts"`      // datagrams to the IKE ports that were no IKE, and ones that could not be answered
+	Runts     uint64 `json:"runts"`      // datagrams to our ports that were no IKE, empty, or could not be answered
 
 	Restored    uint64 `json:"steering_restored"`   // times that somebody removed or changed the steering table, and it was put back
 	Unrestored  uint64 `json:"steering_unrestored"` // attempts to put it back that failed

@@ -54,13 +54,9 @@ func OpenIKE(cfg IKEConfig) ([]IKEFile, error) {
 }
 
 // CloseIKE closes all of the files.
-func CloseIKE(files []IKEFile) error {
-	var errs []error
-	for _, f := range files {
-		errs = append(errs, f.File.Close())
-	}
-	return errors.Join(errs...)
-}
+func CloseIKE(files []IKEFile) error { return closeAll(files) }
+
+func (f IKEFile) file() *os.File { return f.File }
 
 // prepareIKE sets the options of an IKE socket that need a kernel with XFRM.
 func prepareIKE(fd int, v6, encapsulated bool) error {

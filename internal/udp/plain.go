@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -94,78 +93,36 @@ func plainHint(err error) string {
 }
 
 // ClosePlain closes all of the files.
-func ClosePlain(files []PlainFile) error {
-	var errs []error
-	for _, f := range files {
-		errs = append(errs, f.File.Close())
-	}
-	return errors.Join(errs...)
-}
+func ClosePlain(files []PlainFile) error { return closeAll(files) }
 
-// Plain reads the sockets at the port of L2TP. Nothing is sent through them: each tunnel has its own.
-type Plain struct{ sockets []*serviceSocket }
+func (f PlainFile) file() *os.File { return f.File }
+
+// Plain reads the sockets at the port of L2TP. Nothing is sent through them: each tunnel has its own. It is safe for concurrent use.
+type Plain struct{ listeners[plainSocket] }
 
 // NewPlain makes a Plain of the files that OpenPlain has opened. The files are closed, whatever comes of it: the Plain has copies.
-func NewPlain(files []PlainFile) (_ *Plain, err error) {
-	p := &Plain{}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("take over the sockets of L2TP: %w", err), p.Close())
-		}
-	}()
-	for i, f := range files {
+func NewPlain(files []PlainFile) (*Plain, error) {
+	l, err := takeAll(files, func(f PlainFile) (plainSocket, error) {
 		s, err := newServiceSocket(f.File, f.Local)
-		if err != nil {
-			return nil, errors.Join(err, ClosePlain(files[i+1:]))
-		}
-		p.sockets = append(p.sockets, s)
+		return plainSocket{s}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("take over the sockets of L2TP: %w", err)
 	}
-	return p, nil
+	return &Plain{l}, nil
 }
 
-// LocalAddrs are the addresses and ports that are listened on.
-func (p *Plain) LocalAddrs() []netip.AddrPort {
-	var out []netip.AddrPort
-	for _, s := range p.sockets {
-		out = append(out, s.at)
-	}
-	return out
-}
+// plainSocket is a copy of a socket at the port of L2TP.
+type plainSocket struct{ *serviceSocket }
 
-// Run reads all sockets and calls handle for each control message, whose payload is the handler's, from one goroutine for each socket, until Close,
-// for which it returns nil. Run it once.
-func (p *Plain) Run(handle func(Datagram)) error {
-	var group errgroup.Group
-	for _, s := range p.sockets {
-		group.Go(func() error {
-			err := s.read(func(d Datagram, _ int) {
-				d.Payload = bytes.Clone(d.Payload)
-				handle(d)
-			})
-			if err != nil {
-				_ = p.Close() // so that the others end, too
-				err = fmt.Errorf("receive L2TP on %s: %w", s.at, err)
-			}
-			return err
-		})
+// read hands over control messages, as copies.
+func (s plainSocket) read(handle func(Datagram)) error {
+	err := s.serviceSocket.read(func(d Datagram, _ int) {
+		d.Payload = bytes.Clone(d.Payload)
+		handle(d)
+	})
+	if err != nil {
+		return fmt.Errorf("receive L2TP on %s: %w", s.at, err)
 	}
-	return group.Wait()
-}
-
-// Dropped is the number of datagrams that were not handed over, because they could not be answered.
-func (p *Plain) Dropped() uint64 {
-	var n uint64
-	for _, s := range p.sockets {
-		n += s.dropped.Load()
-	}
-	return n
-}
-
-// Close closes the sockets and ends Run.
-func (p *Plain) Close() error {
-	var errs []error
-	for _, s := range p.sockets {
-		errs = append(errs, s.close())
-	}
-	return errors.Join(errs...)
+	return nil
 }

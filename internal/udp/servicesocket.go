@@ -116,6 +116,10 @@ func (s *serviceSocket) take(b, oob []byte, remote netip.AddrPort, handle func(D
 	handle(Datagram{Local: local, Remote: netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()), Payload: b}, c.segment)
 }
 
+func (s *serviceSocket) address() netip.AddrPort { return s.at }
+
+func (s *serviceSocket) missed() uint64 { return s.dropped.Load() }
+
 // close ends the reading and closes the socket.
 func (s *serviceSocket) close() error {
 	if s.closed.Swap(true) {
