@@ -34,7 +34,11 @@ func daemon(t *testing.T) (socket string, b *still) {
 func serve(t *testing.T, b control.Backend) (socket string) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "c.sock")
-	l, err := control.Listen(t.Context(), socket, "")
+	file, err := control.Open(t.Context(), socket, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := control.ListenOn(file)
 	if err != nil {
 		t.Fatal(err)
 	}

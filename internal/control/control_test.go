@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+	"golang.org/x/sys/unix"
 )
 
 // memory is a backend that keeps its tunnels and sessions in memory.
@@ -99,11 +100,20 @@ func (m *memory) Reload(context.Context) (Reload, error) {
 	return Reload{Configuration: "/etc/c.yaml", Changes: []Change{{Effect: "now", Key: "ike.psk", New: "changed"}}, Notes: []string{}, Warnings: []string{}}, m.fail
 }
 
+// listening is a control socket as a daemon has it.
+func listening(ctx context.Context, path, group string) (net.Listener, error) {
+	file, err := Open(ctx, path, group, nil)
+	if err != nil {
+		return nil, err
+	}
+	return ListenOn(file)
+}
+
 // serve runs the API on a socket and returns its path.
 func serve(t *testing.T, b Backend) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "run", "control.sock")
-	l, err := Listen(t.Context(), path, "")
+	l, err := listening(t.Context(), path, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +125,8 @@ func serve(t *testing.T, b Backend) string {
 		if err := <-done; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
-		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("the socket is still there: %v", err)
+		if err := knock(path); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("somebody still listens: %v", err)
 		}
 	})
 	return path
@@ -328,19 +338,18 @@ func TestNames(t *testing.T) {
 func TestListen(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a", "control.sock")
-	l, err := Listen(t.Context(), path, fmt.Sprint(os.Getgid()))
+	l, err := listening(t.Context(), path, fmt.Sprint(os.Getgid()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if _, err := Listen(t.Context(), path, ""); err == nil || !strings.Contains(err.Error(), "another daemon listens on") {
+	if _, err := listening(t.Context(), path, ""); err == nil || !strings.Contains(err.Error(), "another daemon listens on") {
 		t.Errorf("a second daemon: %v", err)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // as if the daemon had been killed
 	_ = l.Close()
-	if l, err = Listen(t.Context(), path, ""); err != nil {
+	if l, err = listening(t.Context(), path, ""); err != nil {
 		t.Fatalf("a stale socket: %v", err)
 	}
 	_ = l.Close()
@@ -349,10 +358,10 @@ func TestListen(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(t.Context(), file, ""); err == nil || !strings.Contains(err.Error(), "is no socket") {
+	if _, err := listening(t.Context(), file, ""); err == nil || !strings.Contains(err.Error(), "is no socket") {
 		t.Errorf("a file: %v", err)
 	}
-	if _, err := Listen(t.Context(), path, "no-such-group"); err == nil || !strings.Contains(err.Error(), "groupadd --system no-such-group") {
+	if _, err := listening(t.Context(), path, "no-such-group"); err == nil || !strings.Contains(err.Error(), "groupadd --system no-such-group") {
 		t.Errorf("an unknown group: %v", err)
 	}
 }

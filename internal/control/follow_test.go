@@ -224,7 +224,7 @@ func TestSlowFollower(t *testing.T) {
 func TestServerEndsStreams(t *testing.T) {
 	m := &memory{}
 	socket := filepath.Join(t.TempDir(), "c.sock")
-	l, err := Listen(t.Context(), socket, "")
+	l, err := listening(t.Context(), socket, "")
 	if err != nil {
 		t.Fatal(err)
 	}

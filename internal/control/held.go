@@ -11,9 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open is Listen for a socket that somebody else holds, so that it outlives the daemons that serve on it one after another: it gives
-// the file to hold, and nothing removes the socket. held is what is held for this path, nil for nothing: if the path still leads to it,
-// mode and group are set anew and held itself is returned. Otherwise its holder should close it.
+// Open creates the control socket with mode 0660 and, if group is not empty, that group (a name or number), for somebody to hold, so that it
+// outlives the daemons that serve on it one after another: it gives the file to hold, and nothing removes the socket. The directory is made if
+// it is missing. A socket that a dead daemon left is replaced; one that somebody listens on, or a file that is no socket, is an error. held is
+// what is held for this path, nil for nothing: if the path still leads to it, mode and group are set anew and held itself is returned.
+// Otherwise its holder should close it.
 func Open(ctx context.Context, path, group string, held *os.File) (*os.File, error) {
 	a, err := newAccess(group)
 	if err != nil {
@@ -35,7 +37,7 @@ func Open(ctx context.Context, path, group string, held *os.File) (*os.File, err
 	if err != nil {
 		return nil, err
 	}
-	l.SetUnlinkOnClose(false)
+	l.SetUnlinkOnClose(false) // and until here an error removes it
 	defer l.Close()
 	raw, err := l.SyscallConn()
 	if err != nil {
@@ -107,7 +109,7 @@ func leadsTo(path string, held *os.File) (bool, error) {
 	case errors.Is(err, unix.EAGAIN): // nobody has served for long, so it is not a daemon's
 		return true, nil
 	case err != nil:
-		return false, nil // Listen will say what is the matter
+		return false, nil // listen will say what is the matter
 	}
 	raw, err := held.SyscallConn()
 	if err != nil {

@@ -83,7 +83,7 @@ func TestHeldSocket(t *testing.T) {
 	if _, err := waiting.Write([]byte("GET /v1/version HTTP/1.1\r\nHost: l2tpctl\r\nConnection: close\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(t.Context(), path, ""); err == nil || !strings.Contains(err.Error(), "the keeper of one that has ended holds it") {
+	if _, err := listening(t.Context(), path, ""); err == nil || !strings.Contains(err.Error(), "the keeper of one that has ended holds it") {
 		t.Errorf("a second daemon: %v", err)
 	}
 	stop := start()
@@ -154,7 +154,7 @@ func TestOpenWithFullQueue(t *testing.T) {
 	if again, err := Open(t.Context(), path, "", held); err != nil || again != held {
 		t.Errorf("gives %v, %v, want what is held", again, err)
 	}
-	if _, err := Listen(t.Context(), path, ""); err == nil || !strings.Contains(err.Error(), "another daemon listens on") {
+	if _, err := listening(t.Context(), path, ""); err == nil || !strings.Contains(err.Error(), "another daemon listens on") {
 		t.Errorf("a second daemon: %v", err)
 	}
 }

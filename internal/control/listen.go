@@ -19,17 +19,8 @@ import (
 // socketMode lets the owner and the group connect, and nobody else.
 const socketMode = 0o660
 
-// Listen creates the control socket with mode 0660 and, if group is not empty, that group (a name or number). The directory
-// is made if it is missing. A socket that a dead daemon left is replaced; one that somebody listens on, or a file that is no
-// socket, is an error. The listener removes the socket when it is closed.
-func Listen(ctx context.Context, path, group string) (net.Listener, error) {
-	a, err := newAccess(group)
-	if err != nil {
-		return nil, err
-	}
-	return listen(ctx, path, a)
-}
-
+// listen creates the control socket with mode 0660 and the group of a. The directory is made if it is missing. A socket that a dead daemon left is
+// replaced; one that somebody listens on, or a file that is no socket, is an error.
 func listen(ctx context.Context, path string, a access) (*net.UnixListener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("making the directory of the control socket: %w", err)
