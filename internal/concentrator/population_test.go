@@ -142,7 +142,7 @@ func (p *population) connect(n int) {
 		Session: aaa.Session{NASID: link.Name, PeerAddr: m.Addr.Addr()}, User: "alice", Method: aaa.MethodMSCHAPv2, Up: true,
 		Address: netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}),
 	}
-	record, err := encodeRecord(login)
+	record, err := encodeRecord(loginRecord{recordVersion, login})
 	must(err)
 	must(p.parts.Store.Store([]Change{{Key: loginKey(link.Name), Value: record}}))
 	p.c.HandleAAA(aaa.Authenticated{NASID: link.Name, User: login.User, Method: login.Method, Address: login.Address})
