@@ -24,6 +24,8 @@ import (
 const (
 	// trialWait is how long the next program may take to read the state.
 	trialWait = 30 * time.Second
+	// leftWait is how long is waited for what it has started and left behind, which can write to the log, too.
+	leftWait = time.Second
 	// quietWait is how long the daemon's requests may take to be done.
 	quietWait = 15 * time.Second
 )
@@ -134,7 +136,7 @@ func (k *Keeper) try() error {
 	cmd.Args[0] = p.Args[0]
 	cmd.ExtraFiles = []*os.File{written}
 	var said bytes.Buffer
-	cmd.Stderr = &said
+	cmd.Stderr, cmd.WaitDelay = &said, leftWait
 	if err := cmd.Run(); err != nil {
 		text := strings.TrimSpace(said.String())
 		return fmt.Errorf("%w: %s", err, text[:min(len(text), 1000)])

@@ -101,6 +101,7 @@ func TestUpgradeToNonsense(t *testing.T) {
 		"#!/bin/sh\necho this is too old >&2\nexit 2\n",
 		"no program\n",
 		"#!/does/not/exist\n",
+		"#!/bin/sh\nsleep 100 &\nexit 2\n", // the sleeper has our end of the log
 	} {
 		k.replace(script)
 		before := strings.Count(k.text(), "the upgrade failed")
