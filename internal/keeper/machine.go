@@ -70,6 +70,10 @@ type machine struct {
 
 	awaiting sync.WaitGroup // the ends of pppd
 
+	counting sync.Mutex // guards added: SAs, since they were counted
+	added    int
+	maxSAs   int
+
 	mu        sync.Mutex // guards what follows; not held during what takes long
 	ike       []udp.IKEFile
 	plain     []udp.PlainFile // none unless there are peers without IPsec
@@ -84,7 +88,7 @@ func newMachine(s protocol.Setup, tell func(protocol.Op, any), log *zap.Logger) 
 		log: log, tell: tell, setup: s,
 		block:     slot.Block{Tag: s.Steering.Tag, Base: s.Steering.PortBase, Mask: s.Steering.PortMask},
 		clients:   make(map[uint16]*udp.Client),
-		processes: make(map[string]*process),
+		processes: make(map[string]*process), maxSAs: maxSAs,
 	}
 }
 

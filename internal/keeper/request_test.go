@@ -312,3 +312,34 @@ func TestTooManySessions(t *testing.T) {
 		t.Errorf("one more pppd: %v", err)
 	}
 }
+
+// TestTooManySAs: SAs that are gone make room for others, and those that are there do not.
+func TestTooManySAs(t *testing.T) {
+	k := start(t, nil)
+	kernel := k.possess(func(m *machine) { m.maxSAs = 3 })
+	c := k.dial(t)
+	foreign := inbound(1)
+	foreign.ReqID = 1
+	if err := kernel.Add(foreign); err != nil {
+		t.Fatal(err)
+	}
+	for spi := range uint32(10) {
+		if err := c.SAs().Add(inbound(1000 + spi)); err != nil {
+			t.Fatalf("SA %d: %v", spi, err)
+		}
+		if spi >= 1 {
+			if err := c.SAs().Delete(inbound(1000 + spi - 1).ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := errors.Join(c.SAs().Add(inbound(2000)), c.SAs().Add(inbound(2001))); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SAs().Add(inbound(2002)); !errors.Is(err, os.ErrInvalid) || !strings.Contains(err.Error(), "there are 3") {
+		t.Errorf("one too many: %v", err)
+	}
+	if all, err := kernel.List(); err != nil || len(all) != 4 {
+		t.Errorf("%d SAs, %v", len(all), err)
+	}
+}

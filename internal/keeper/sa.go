@@ -12,6 +12,9 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
+// maxSAs is how many there may be: those of all slots, twice over while they are renewed, several times.
+const maxSAs = 1 << 18
+
 // addSA installs an SA that can be of a client, and marks what it has decrypted as this client's.
 func (m *machine) addSA(_ context.Context, st xfrm.State) (reply, error) {
 	defer forgetKeys(&st)
@@ -28,7 +31,34 @@ func (m *machine) addSA(_ context.Context, st xfrm.State) (reply, error) {
 	case st.Direction == xfrm.In && st.OutputMark != mark, st.Direction == xfrm.Out && st.OutputMark != xfrm.Mark{}:
 		return reply{}, fmt.Errorf("add SA %s: mark 0x%08x of its packets is not reqid 0x%08x: %w", st.ID, st.OutputMark.Value, st.ReqID, protocol.ErrNotOurs)
 	}
+	if err := m.countSA(); err != nil {
+		return reply{}, fmt.Errorf("add SA %s: %w", st.ID, err)
+	}
 	return reply{}, m.sas.Add(&st)
+}
+
+// countSA counts what is added, and looks how much of it is left when that is as much as there may be: the kernel deletes SAs by itself.
+func (m *machine) countSA() error {
+	m.counting.Lock()
+	defer m.counting.Unlock()
+	if m.added >= m.maxSAs {
+		all, err := m.saList.List()
+		if err != nil {
+			return err
+		}
+		m.added = 0
+		for _, st := range all {
+			forgetKeys(&st)
+			if m.block.Owns(st.ReqID) {
+				m.added++
+			}
+		}
+		if m.added >= m.maxSAs {
+			return fmt.Errorf("there are %d: %w", m.added, os.ErrInvalid)
+		}
+	}
+	m.added++
+	return nil
 }
 
 // leadsToSlot reports whether a selector lets nothing through but UDP to the port of a slot.
