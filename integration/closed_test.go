@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -133,7 +134,11 @@ func TestClosedWithoutSteering(t *testing.T) {
 		if err == nil && (len(events) != 2 || events[0].Text != "the steering table cannot be put back") {
 			err = fmt.Errorf("the events are %+v", events)
 		}
-		return err
+		sas, errSAs := c.Server.SAs(c.ctx)
+		if len(sas) > 0 {
+			err = errors.Join(err, fmt.Errorf("there are %d SAs", len(sas)))
+		}
+		return errors.Join(err, errSAs)
 	}))
 	c.tight("while the clients are ended")
 	owner.Kill()

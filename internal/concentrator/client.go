@@ -44,6 +44,7 @@ type client struct {
 	astray l2tp.TunnelMoved // what is to be done when there is an SA again; zero for nothing
 	lost   time.Time        // when the last SAs were removed by somebody; zero while there are some
 	ending string           // why the client is to go as soon as its sessions have; empty otherwise
+	stopBy time.Time        // until when it may take to acknowledge StopCCN before it goes
 }
 
 // A child is a pair of SAs; out is zero until Quick Mode is through.
@@ -196,6 +197,9 @@ func (c *Concentrator) disconnect(now time.Time, s *session, reason string) {
 	c.endClient(now, s.client, reason)
 }
 
+// stopWait is how long a client may take to acknowledge StopCCN. Without its SAs it would do so in the clear, or not hear a repetition.
+const stopWait = 2 * time.Second
+
 // retire takes the next step of ending a client, when nothing is left that the step would cut off.
 func (c *Concentrator) retire(now time.Time, cl *client) {
 	if cl.ending == "" || len(cl.sessions) > 0 || c.clients[cl.id] != cl {
@@ -203,6 +207,9 @@ func (c *Concentrator) retire(now time.Time, cl *client) {
 	}
 	if cl.tunnel {
 		c.applyL2TP(now, c.L2TP.CloseTunnel(now, uint16(cl.port), l2tp.Result{Code: l2tp.StopGeneral, Message: cl.ending}))
+		return
+	}
+	if now.Before(cl.stopBy) && c.L2TP.Stopping(uint16(cl.port)) {
 		return
 	}
 	if cl.plain != nil {
@@ -215,7 +222,7 @@ func (c *Concentrator) retire(now time.Time, cl *client) {
 // deadline is when advanceClients has something to do for cl.
 func (cl *client) deadline(opt Options) time.Time {
 	end, _ := cl.patience(opt)
-	next := earliest(end, cl.moveAt)
+	next := earliest(earliest(end, cl.moveAt), cl.stopBy)
 	for _, s := range cl.sessions {
 		next = earliest(next, s.killAt)
 	}
@@ -266,6 +273,10 @@ func (c *Concentrator) advanceClients(now time.Time) {
 		}
 		if end, reason := cl.patience(c.opt); !end.IsZero() && !now.Before(end) {
 			c.endClient(now, cl, reason)
+		}
+		if !cl.stopBy.IsZero() && !now.Before(cl.stopBy) {
+			cl.stopBy = time.Time{}
+			c.retire(now, cl)
 		}
 		c.touch(cl)
 	}

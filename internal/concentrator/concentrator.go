@@ -253,6 +253,7 @@ func (c *Concentrator) HandleL2TP(d l2tp.Datagram) {
 			return
 		}
 		c.applyL2TP(now, c.L2TP.Handle(now, d))
+		c.retire(now, cl) // it may have acknowledged StopCCN
 	}:
 	case <-c.stopped:
 	}

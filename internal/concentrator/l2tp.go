@@ -145,7 +145,7 @@ func (c *Concentrator) onL2TPEvent(now time.Time, event l2tp.Event) {
 			c.counters.tunnelsDown++
 		}
 		if cl := c.ports[slot.Port(e.Tunnel)]; cl != nil {
-			cl.tunnel, cl.idle = false, now
+			cl.tunnel, cl.idle, cl.stopBy = false, now, now.Add(stopWait)
 			c.ledger.client(cl)
 			c.touch(cl)
 			if e.Silent && cl.ending == "" {

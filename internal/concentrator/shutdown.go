@@ -29,7 +29,7 @@ func (c *Concentrator) shutdown() error {
 	for _, cl := range c.clients {
 		c.endClient(now, cl, "the server is stopping")
 	}
-	c.drain(c.opt.TerminateWait, func() bool { return len(c.clients) == 0 })
+	c.drain(c.opt.TerminateWait+stopWait, func() bool { return len(c.clients) == 0 })
 
 	now = time.Now()
 	c.applyL2TP(now, c.L2TP.Shutdown(now))

@@ -51,7 +51,7 @@ func TestShutdownSaysGoodbye(t *testing.T) {
 		time.Sleep(time.Second)
 		for _, s := range all {
 			s.do(func() {
-				if s.told.esp != 1 || s.told.isakmp != 1 {
+				if s.told.esp != 1 || s.told.isakmp != 1 || s.told.cut != 0 {
 					t.Errorf("client %v was told %+v", s.home.Addr, s.told)
 				}
 			})
@@ -66,7 +66,7 @@ func TestShutdownWithDeafPPP(t *testing.T) {
 		b.connected(1)
 		start := time.Now()
 		b.shutdown()
-		if d := time.Since(start); d > terminateWait+settleWait {
+		if d := time.Since(start); d > terminateWait+stopWait+settleWait {
 			t.Errorf("it took %v", d)
 		}
 	})

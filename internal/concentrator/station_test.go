@@ -39,7 +39,7 @@ type station struct {
 	dialed int  // L2TP tunnels so far
 	gone   bool // says nothing more
 
-	told struct{ isakmp, esp int } // Delete payloads of the server
+	told struct{ isakmp, esp, cut int } // Delete payloads of the server, and those of ISAKMP while the tunnel was open still
 }
 
 // dial begins to connect.
@@ -180,6 +180,9 @@ func (s *station) informed(p wire.Raw) {
 	case wire.PayloadDelete:
 		if d, err := wire.ParseDelete(p.Body); err == nil && d.Protocol == wire.ProtocolISAKMP {
 			s.told.isakmp++
+			if s.lac != nil && !s.lac.Done() {
+				s.told.cut++
+			}
 			s.state = "deleted"
 		} else if err == nil {
 			s.told.esp++

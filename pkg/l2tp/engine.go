@@ -199,6 +199,12 @@ func (e *Engine) Tunnels() []TunnelInfo {
 	return list
 }
 
+// Stopping reports whether the tunnel of a slot has ended with a StopCCN that the peer has not acknowledged yet. It is repeated meanwhile.
+func (e *Engine) Stopping(slot uint16) bool {
+	s := e.slots[slot]
+	return s != nil && s.tunnel != nil && s.tunnel.state == tunnelClosing
+}
+
 // Tunnel returns the tunnel of a slot; false: there is none.
 func (e *Engine) Tunnel(slot uint16) (TunnelInfo, bool) {
 	if s := e.slots[slot]; s != nil && s.tunnel != nil {
