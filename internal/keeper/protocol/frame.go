@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -77,10 +76,13 @@ type Transport struct {
 	maxFiles  int
 	restWait  time.Duration
 
-	writing       sync.Mutex
-	in, oob       []byte
-	interrupted   atomic.Bool
-	interruptions atomic.Uint32 // so far
+	writing sync.Mutex
+	in, oob []byte
+
+	// reading guards what follows, and changes of the reading's deadline, so that both always fit together.
+	reading       sync.Mutex
+	interrupted   bool
+	interruptions uint64 // so far
 }
 
 // NewTransport takes over a socket of type SOCK_SEQPACKET. Messages beyond the bounds are not read.
@@ -179,15 +181,43 @@ var ErrInterrupted = errors.New("the reading of messages was interrupted")
 
 // Interrupt ends the reading between two messages, and never within one: what was not read yet stays in the socket.
 func (t *Transport) Interrupt() {
-	t.interrupted.Store(true)
-	t.interruptions.Add(1)
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	t.interrupted = true
+	t.interruptions++
 	_ = t.conn.SetReadDeadline(time.Unix(1, 0))
 }
 
-// Resume is the end of Interrupt, after Read has returned.
+// Resume is the end of Interrupt. Read may not have noticed that, and goes on then.
 func (t *Transport) Resume() {
-	t.interrupted.Store(false)
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	t.interrupted = false
 	_ = t.conn.SetReadDeadline(time.Time{})
+}
+
+func (t *Transport) interruption() (now bool, soFar uint64) {
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	return t.interrupted, t.interruptions
+}
+
+// goOn says whether the reading goes on after a deadline, within a message until rest at most, which it sets: who sends without an end
+// has to have one. seen is how many interruptions there were when the reading of the frame began.
+func (t *Transport) goOn(first bool, seen uint64, rest *time.Time) bool {
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	switch now := time.Now(); {
+	case !t.interrupted:
+		return t.interruptions != seen // and otherwise the deadline is none of ours
+	case first:
+		return true
+	case rest.IsZero():
+		*rest = now.Add(t.restWait)
+	case !now.Before(*rest):
+		return false
+	}
+	return t.conn.SetReadDeadline(*rest) == nil
 }
 
 // Read waits for a message. It is io.EOF when the other side has closed the connection, and all that it had written before was read. It is for one
@@ -199,30 +229,15 @@ func (t *Transport) Read() (m Message, err error) {
 		}
 	}()
 	var rest time.Time // when all of it has to be there, once the reading was interrupted
-	seen := t.interruptions.Load()
 	for first := true; ; {
-		if first && t.interrupted.Load() {
+		interrupted, seen := t.interruption()
+		if first && interrupted {
 			return m, ErrInterrupted
 		}
 		frame, files, err := t.readFrame()
 		m.Files = append(m.Files, files...)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			switch latest := t.interruptions.Load(); {
-			case t.interrupted.Load() && first:
-				return m, ErrInterrupted
-			case t.interrupted.Load():
-				if rest.IsZero() { // and not once more for each frame: who sends without an end has to have one
-					rest = time.Now().Add(t.restWait)
-				}
-				if err := t.conn.SetReadDeadline(rest); err != nil {
-					return m, err
-				}
-				frame, files, err = t.readFrame()
-				m.Files = append(m.Files, files...)
-			case latest != seen: // it was interrupted, and is not any more
-				seen = latest
-				continue
-			}
+		if errors.Is(err, os.ErrDeadlineExceeded) && t.goOn(first, seen, &rest) {
+			continue
 		}
 		if err != nil {
 			if errors.Is(err, io.EOF) && !first {
