@@ -227,3 +227,21 @@ func TestAdoptIdle(t *testing.T) {
 		})
 	})
 }
+
+// TestAdoptEnding: a client that was to go does so, wherever the daemon before was with its session.
+func TestAdoptEnding(t *testing.T) {
+	for operations := range int64(40) {
+		play(t, 98, func(t *testing.T, b *bench) {
+			s := b.station(1)
+			s.dial()
+			b.m.doom.Store(operations)
+			time.Sleep(5 * time.Second)
+			e := b.dead()
+			altered(t, e, keyClient, func(r *clientRecord) { r.Ending = "the operator wants it" })
+			b.start(e)
+			s.do(func() { s.gone = true })
+			b.before(2*time.Minute, "the client goes", func() bool { return b.m.counts() == counts{} })
+			b.invariants("at the end")
+		})
+	}
+}

@@ -55,7 +55,7 @@ type bench struct {
 	stations []*station
 	lacs     map[netip.AddrPort]*plainLAC
 
-	since map[string]time.Time // see lasting
+	since, earlier map[string]time.Time // see lasting
 
 	stop   context.CancelCauseFunc
 	served chan error

@@ -17,6 +17,7 @@ func (b *bench) invariants(when string) {
 		b.t.Helper()
 		b.t.Errorf("%s: %s; left %s; log %v", when, fmt.Sprintf(format, args...), b.m.left(), b.words())
 	}
+	b.earlier, b.since = b.since, make(map[string]time.Time)
 	b.on(func() {
 		c := b.c
 		b.m.mu.Lock()
@@ -114,15 +115,18 @@ func (m *machine) machineInvariants(c *Concentrator, complain func(string, ...an
 	}
 }
 
-// lasting complains of a condition that has been true at every check for longer than patience.
+// lasting complains of a condition that has been true at every check for longer than patience. What was not looked at in a check is forgotten, since
+// something else may have its name in the next.
 func (b *bench) lasting(name string, condition bool, complain func(string, ...any), format string, args ...any) {
-	since, known := b.since[name]
-	switch {
-	case !condition:
-		delete(b.since, name)
-	case !known:
-		b.since[name] = time.Now()
-	case time.Since(since) > patience:
+	if !condition {
+		return
+	}
+	since, known := b.earlier[name]
+	if !known {
+		since = time.Now()
+	}
+	b.since[name] = since
+	if time.Since(since) > patience {
 		complain(format, args...)
 	}
 }

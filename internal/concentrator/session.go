@@ -81,10 +81,18 @@ func (c *Concentrator) createSession(now time.Time, a l2tp.CreateSession, done f
 			c.finishSession(s)
 		},
 		func(cl *client) func() error {
-			if cl.ending != "" {
+			switch {
+			case cl.ending != "" && s.open: // it was taken over
+				drop := c.dropSession(s, new(l2tpnl.Stats))
+				return func() error {
+					if err := drop(); err != nil {
+						return err
+					}
+					return errEnding
+				}
+			case cl.ending != "":
 				return func() error { return errEnding }
-			}
-			if s.open {
+			case s.open:
 				return func() error { return nil }
 			}
 			return func() error { return c.Tunnels.OpenSession(a.Tunnel, a.Session, a.PeerTunnel, a.PeerSession) }
