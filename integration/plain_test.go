@@ -171,12 +171,7 @@ func TestLACAndRestarts(t *testing.T) {
 	again, err := lac.Trunk(f.ctx, lab.ServerAddress, netip.AddrPortFrom(address, 1702), 8)
 	f.must(err)
 	f.must(again.Dial(f.ctx, carol))
-	f.must(f.Server.KillKeeper())
-	select {
-	case <-f.Server.Process.Ended():
-	case <-time.After(20 * time.Second):
-		t.Fatal("the daemon has not ended with its keeper")
-	}
+	f.killKeeper()
 	f.must(f.Server.Start(f.ctx))
 	f.must(f.Server.WaitClean(f.ctx, 10*time.Second, false))
 	third, err := lac.Trunk(f.ctx, lab.ServerAddress, netip.AddrPortFrom(address, 1703), 9)

@@ -167,6 +167,17 @@ func TestRestartOfMany(t *testing.T) {
 	f.empty(60 * time.Second)
 }
 
+// killKeeper kills the keeper and waits for the daemon to end with it.
+func (f *fixture) killKeeper() {
+	f.t.Helper()
+	f.must(f.Server.KillKeeper())
+	select {
+	case <-f.Server.Process.Ended():
+	case <-time.After(20 * time.Second):
+		f.t.Fatal("the daemon goes on without a keeper")
+	}
+}
+
 // TestKilledKeeper kills the keeper: the daemon ends, nothing goes on, and the next start sweeps what the kernel still has.
 func TestKilledKeeper(t *testing.T) {
 	f := setUp(t, config("", "alice", "bob"))
@@ -174,12 +185,7 @@ func TestKilledKeeper(t *testing.T) {
 	for _, c := range clients {
 		f.connect(c)
 	}
-	f.must(f.Server.KillKeeper())
-	select {
-	case <-f.Server.Process.Ended():
-	case <-time.After(20 * time.Second):
-		t.Fatal("the daemon goes on without a keeper")
-	}
+	f.killKeeper()
 	f.must(f.Server.Start(f.ctx))
 	f.must(f.Server.WaitClean(f.ctx, 10*time.Second, false))
 	for _, c := range clients {
