@@ -18,15 +18,7 @@ import (
 func (b *bench) dead() Estate {
 	b.t.Helper()
 	synctest.Wait()
-	b.m.crashed.Store(true)
-	b.stop(ErrLeave)
-	if err := <-b.served; err != nil {
-		b.t.Errorf("the daemon ended with %v; log %v", err, b.words())
-	}
-	time.Sleep(b.m.latency)
-	synctest.Wait()
-	clear(b.since)
-	return b.m.estate()
+	return b.die(0)
 }
 
 // altered changes the records of one kind.

@@ -23,16 +23,23 @@ func (b *bench) kill(operations int, pause time.Duration) {
 	}
 	b.m.doom.Store(int64(operations))
 	time.Sleep(b.within(2 * time.Second))
+	e := b.die(pause)
+	b.panics += b.c.counters.panics
+	b.start(e)
+}
+
+// die ends the daemon at once. What it leaves is told when its last operations have come to nothing, and some time later.
+func (b *bench) die(pause time.Duration) Estate {
+	b.t.Helper()
 	b.m.crashed.Store(true)
 	b.stop(ErrLeave)
 	if err := <-b.served; err != nil {
 		b.t.Errorf("the daemon ended with %v; log %v", err, b.words())
 	}
-	b.panics += b.c.counters.panics
 	time.Sleep(b.m.latency + pause)
 	synctest.Wait()
 	clear(b.since) // others may be where those that were lasting stood
-	b.start(b.m.estate())
+	return b.m.estate()
 }
 
 // TestRestart: clients notice nothing of a daemon that was killed.
