@@ -82,11 +82,13 @@ func (a ampleSAs) Add(st *xfrm.State) error {
 	return nil
 }
 
-func (a ampleSAs) Delete(id xfrm.ID) error {
+func (a ampleSAs) Delete(ids ...xfrm.ID) ([]xfrm.Stats, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.sas, id)
-	return nil
+	for _, id := range ids {
+		delete(a.sas, id)
+	}
+	return make([]xfrm.Stats, len(ids)), nil
 }
 
 func (ampleSAs) Move(id xfrm.ID, _ xfrm.Place) (xfrm.ID, error) { return id, nil }

@@ -2,7 +2,9 @@ package concentrator
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -98,12 +100,8 @@ func (c *Concentrator) closeClient(now time.Time, cl *client) {
 		c.ledger.session(s)
 	}
 	c.applyL2TP(now, c.L2TP.Forget(now, uint16(cl.port)))
-	for id, ch := range cl.children {
-		delete(cl.children, id)
-		c.inspect(cl, ch)
-		c.deleteSA(ch.in)
-		c.deleteSA(ch.out)
-	}
+	_ = c.deleteSAs(cl, slices.Collect(maps.Values(cl.children))...) // it has told the log
+	clear(cl.children)
 	c.release(cl)
 }
 

@@ -2,9 +2,8 @@ package concentrator
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"os"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -112,18 +111,29 @@ func (c *Concentrator) removeChild(a ikev1.RemoveChild) error {
 	ch := cl.children[a.Child]
 	delete(cl.children, a.Child)
 	c.ledger.client(cl)
-	c.inspect(cl, ch)
 	cl.ready = cl.answerable()
-	return errors.Join(c.deleteSA(ch.in), c.deleteSA(ch.out))
+	return c.deleteSAs(cl, ch)
 }
 
-func (c *Concentrator) deleteSA(id xfrm.ID) error {
-	if id.SPI == 0 {
+// deleteSAs deletes those of children that are no more, and looks at what they have counted.
+func (c *Concentrator) deleteSAs(cl *client, children ...*child) error {
+	var ids []xfrm.ID
+	for _, ch := range children {
+		ids = append(ids, ch.in)
+		if ch.out.SPI != 0 {
+			ids = append(ids, ch.out)
+		}
+	}
+	if len(ids) == 0 {
 		return nil
 	}
-	if err := c.SAs.Delete(id); err != nil && !errors.Is(err, os.ErrNotExist) {
-		c.Log.Warn("removing an SA failed", zap.String("spi", fmt.Sprintf("%08x", id.SPI)), zap.Error(err))
+	counted, err := c.SAs.Delete(ids...)
+	if err != nil {
+		c.Log.Warn("removing SAs failed", zap.Stringers("sas", ids), zap.Error(err))
 		return err
+	}
+	for _, ch := range children {
+		c.inspect(cl, ch, counted[slices.Index(ids, ch.in)])
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func TestRemovedSA(t *testing.T) {
 					b.c.HandleDeleted(xfrm.Deleted{ID: id, ReqID: 7})
 					time.Sleep(time.Second)
 					s.wantTold("an SA of nobody", 0)
-					if err := (machineSAs{b.m}).Delete(id); err != nil {
+					if _, err := (machineSAs{b.m}).Delete(id); err != nil {
 						t.Fatal(err)
 					}
 					time.Sleep(time.Second)

@@ -91,19 +91,23 @@ func peerOf(st *xfrm.State) netip.Addr {
 	return st.Dst
 }
 
-func (m machineSAs) Delete(id xfrm.ID) error {
+func (m machineSAs) Delete(ids ...xfrm.ID) ([]xfrm.Stats, error) {
 	if m.dies() {
-		return errFault
+		return nil, errFault
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.sas[id] == nil {
-		return fmt.Errorf("delete %v: %w", id, os.ErrNotExist)
+	counted := make([]xfrm.Stats, len(ids))
+	for i, id := range ids {
+		if m.sas[id] == nil {
+			continue
+		}
+		counted[i] = m.sas[id].Stats
+		deleted := xfrm.Deleted{ID: id, ReqID: m.sas[id].ReqID}
+		m.remove(id)
+		go m.gone(deleted)
 	}
-	deleted := xfrm.Deleted{ID: id, ReqID: m.sas[id].ReqID}
-	m.remove(id)
-	go m.gone(deleted)
-	return nil
+	return counted, nil
 }
 
 func (m machineSAs) Move(id xfrm.ID, to xfrm.Place) (xfrm.ID, error) {

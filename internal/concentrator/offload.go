@@ -194,7 +194,8 @@ func (c *Concentrator) offload(cl *client, d demand, st *xfrm.State) error {
 	}
 	switch {
 	case err != nil:
-		return errors.Join(err, c.SAs.Delete(st.ID))
+		_, deletion := c.SAs.Delete(st.ID)
+		return errors.Join(err, deletion)
 	case got.Offload.Mode == xfrm.OffloadNone:
 		return errNotOffloaded
 	}

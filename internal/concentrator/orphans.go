@@ -84,7 +84,8 @@ func (a *adoption) unknownSAs(complain func(string, error)) {
 	}
 	for _, st := range a.states {
 		if c.opt.Block.Owns(st.ReqID) && !known[st.ID] {
-			complain("an SA", c.SAs.Delete(st.ID))
+			_, err := c.SAs.Delete(st.ID)
+			complain("an SA", err)
 		}
 	}
 }

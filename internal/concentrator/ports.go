@@ -14,7 +14,7 @@ import (
 // SAs installs ESP security associations; *xfrm.Conn is the real one.
 type SAs interface {
 	Add(*xfrm.State) error
-	Delete(xfrm.ID) error
+	Delete(...xfrm.ID) (counted []xfrm.Stats, err error) // what is not there has counted nothing
 	Move(xfrm.ID, xfrm.Place) (xfrm.ID, error)
 	Get(xfrm.ID) (xfrm.State, error)
 	List() ([]xfrm.State, error)

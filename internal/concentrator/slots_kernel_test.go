@@ -78,8 +78,7 @@ func (m *realMachine) remove(parts Parts, c placed) {
 	m.timed("close session", func() error { return parts.Tunnels.CloseSession(c.port, 1) })
 	m.timed("delete tunnel", func() error { return parts.Tunnels.DeleteTunnel(uint32(c.port)) })
 	m.timed("disconnect", c.socket.Disconnect)
-	m.timed("delete SA", func() error { return parts.SAs.Delete(c.in) })
-	m.timed("delete SA", func() error { return parts.SAs.Delete(c.out) })
+	m.timed("delete SAs", func() error { _, err := parts.SAs.Delete(c.in, c.out); return err })
 	m.timed("close client", c.socket.Close)
 }
 

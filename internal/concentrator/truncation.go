@@ -1,29 +1,20 @@
 package concentrator
 
 import (
-	"errors"
-	"os"
-
 	"go.uber.org/zap"
 
 	"github.com/l2tpctl/l2tpctl/internal/control"
 	"github.com/l2tpctl/l2tpctl/pkg/ikev1"
+	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
-// inspect looks at the SAs of a client that never got as far as a tunnel, before they are removed. Kernels of old Androids cut
+// inspect looks at what the inbound SA of a client has counted that never got as far as a tunnel. Kernels of old Androids cut
 // HMAC-SHA2-256 off after 96 bits, where RFC 4868 has 128: all negotiations succeed, and then every single packet is refused.
-func (c *Concentrator) inspect(cl *client, ch *child) {
+func (c *Concentrator) inspect(cl *client, ch *child, counted xfrm.Stats) {
 	if cl.dialed || cl.judged || ch.integrity != ikev1.HMACSHA256_128 {
 		return
 	}
-	st, err := c.SAs.Get(ch.in)
-	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) {
-			c.Log.Debug("the counters of an SA cannot be read", zap.String("spi", spi(ch.in.SPI)), zap.Error(err))
-		}
-		return
-	}
-	if st.Stats.IntegrityFailed == 0 || st.Stats.Packets > 0 {
+	if counted.IntegrityFailed == 0 || counted.Packets > 0 {
 		return
 	}
 	cl.judged = true
@@ -31,5 +22,5 @@ func (c *Concentrator) inspect(cl *client, ch *child) {
 	ev := cl.event(eventClientFailed)
 	ev.Severity, ev.Cause = control.SeverityWarning, string(ikev1.CauseSHA256Truncation)
 	ev.Text, ev.Hint = ikev1.CauseSHA256Truncation.Explain(ikev1.Facts{Client: cl.remote.Addr(), Kind: cl.peer.kind, Identity: cl.peer.identity})
-	c.record("ESP failed", ev, zap.Uint32("integrity_errors", st.Stats.IntegrityFailed))
+	c.record("ESP failed", ev, zap.Uint32("integrity_errors", counted.IntegrityFailed))
 }

@@ -154,7 +154,7 @@ func (b *bench) step(stations []*station) string {
 		}},
 		{1, "somebody deletes an SA", func() {
 			if list, _ := (machineSAs{b.m}).List(); len(list) > 0 {
-				_ = machineSAs{b.m}.Delete(list[b.pick(len(list))].ID)
+				_, _ = machineSAs{b.m}.Delete(list[b.pick(len(list))].ID)
 			}
 		}},
 		{1, "somebody flushes the SAs", func() {

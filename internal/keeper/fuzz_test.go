@@ -22,7 +22,7 @@ func FuzzRequests(f *testing.F) {
 	in := inbound(1000)
 	for op, body := range map[protocol.Op]any{
 		protocol.OpStore: protocol.Store{Changes: []protocol.Change{{Key: "k", Value: []byte("v")}}}, protocol.OpHold: protocol.Name{Name: "n"}, protocol.OpRelease: protocol.Name{Name: "n"},
-		protocol.OpAddSA: in, protocol.OpDeleteSA: in.ID, protocol.OpGetSA: in.ID, protocol.OpListSAs: nil,
+		protocol.OpAddSA: in, protocol.OpDeleteSA: []xfrm.ID{in.ID}, protocol.OpGetSA: in.ID, protocol.OpListSAs: nil,
 		protocol.OpMoveSA:       protocol.SAMove{ID: in.ID, To: xfrm.Place{Src: theirs, Dst: ours, Encap: &xfrm.Encap{SrcPort: 1, DstPort: 2}, Selector: in.Selector}},
 		protocol.OpCreateTunnel: protocol.Tunnel{ID: 16384, PeerID: 1}, protocol.OpDeleteTunnel: protocol.TunnelID{ID: 16384}, protocol.OpGetTunnel: protocol.TunnelID{ID: 1},
 		protocol.OpOpenSession: protocol.Session{Tunnel: 16384, Session: 1, PeerTunnel: 1, PeerSession: 1}, protocol.OpCloseSession: protocol.SessionID{Tunnel: 16384, Session: 1},

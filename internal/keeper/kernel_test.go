@@ -233,7 +233,7 @@ func TestKernelDaemons(t *testing.T) {
 	if err := adopted.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := second.SAs().Delete(association(xfrm.In, 0x1000).ID); err != nil {
+	if _, err := second.SAs().Delete(association(xfrm.In, 0x1000).ID); err != nil {
 		t.Error(err)
 	}
 	if err := second.Shutdown(t.Context()); err != nil { // with an SA, which the keeper removes

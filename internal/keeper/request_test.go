@@ -70,7 +70,7 @@ func TestForeignThings(t *testing.T) {
 		"inbound SA for TCP":          func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector.Proto = 6 })) },
 		"inbound SA for everything":   func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Selector = xfrm.Selector{} })) },
 		"SA in tunnel mode":           func() error { return c.SAs().Add(change(func(s *xfrm.State) { s.Mode = xfrm.ModeTunnel })) },
-		"deletion of a foreign SA":    func() error { return c.SAs().Delete(foreign.ID) },
+		"deletion of a foreign SA":    func() error { _, err := c.SAs().Delete(foreign.ID); return err },
 		"change of a foreign SA": func() error {
 			_, err := c.SAs().Move(foreign.ID, xfrm.Place{Src: foreign.Src, Dst: foreign.Dst, Encap: &xfrm.Encap{SrcPort: 1, DstPort: 2}})
 			return err
@@ -94,7 +94,6 @@ func TestForeignThings(t *testing.T) {
 		"session that is not there":  func() error { return c.Tunnels().CloseSession(16384, 1) },
 		"pppd without a session":     func() error { _, err := c.PPP().Start(pppd.Session{Interface: "l2t16384-1"}); return err },
 		"tunnel that is not there":   func() error { return c.Tunnels().DeleteTunnel(16384) },
-		"SA that is not there":       func() error { return c.SAs().Delete(xfrm.ID{Dst: ours, SPI: 999}) },
 		"look for an SA that is not": func() error { _, err := c.SAs().Get(xfrm.ID{Dst: ours, SPI: 999}); return err },
 	} {
 		if err := do(); !errors.Is(err, os.ErrNotExist) {
@@ -163,8 +162,35 @@ func TestSAs(t *testing.T) {
 			t.Error("keys came back, or their length did not")
 		}
 	}
-	if err := sas.Delete(in.ID); err != nil {
+	if _, err := sas.Delete(in.ID); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDeletion deletes several SAs with one request: what is in the way of one is in the way of no other.
+func TestDeletion(t *testing.T) {
+	k := start(t, nil)
+	kernel := k.possess()
+	c := k.dial(t)
+	foreign, first, second := inbound(1), inbound(1000), inbound(1001)
+	foreign.ReqID = 1
+	first.Stats.Packets, second.Stats.Packets = 7, 9
+	if err := errors.Join(kernel.Add(foreign), kernel.Add(first), kernel.Add(second)); err != nil {
+		t.Fatal(err)
+	}
+	missing := xfrm.ID{Dst: ours, SPI: 999}
+	counted, err := c.SAs().Delete(missing, second.ID)
+	if err != nil || len(counted) != 2 || counted[0] != (xfrm.Stats{}) || counted[1].Packets != 9 {
+		t.Errorf("%+v, %v", counted, err)
+	}
+	if _, err := c.SAs().Delete(foreign.ID, first.ID); !errors.Is(err, protocol.ErrNotOurs) {
+		t.Errorf("with one of others: %v", err)
+	}
+	if _, err := c.SAs().Delete(make([]xfrm.ID, maxDeletions+1)...); !errors.Is(err, os.ErrInvalid) {
+		t.Errorf("too many at once: %v", err)
+	}
+	if left, err := kernel.List(); err != nil || len(left) != 1 || left[0].ID != foreign.ID {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
 
@@ -189,7 +215,7 @@ func TestOrder(t *testing.T) {
 		if err := c.Store([]protocol.Change{{Key: "a", Value: []byte{byte(i)}}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.SAs().Delete(inbound(1000 + i).ID); err != nil {
+		if _, err := c.SAs().Delete(inbound(1000 + i).ID); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -328,7 +354,7 @@ func TestTooManySAs(t *testing.T) {
 			t.Fatalf("SA %d: %v", spi, err)
 		}
 		if spi >= 1 {
-			if err := c.SAs().Delete(inbound(1000 + spi - 1).ID); err != nil {
+			if _, err := c.SAs().Delete(inbound(1000 + spi - 1).ID); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -25,7 +25,7 @@ var handlers = map[protocol.Op]func(*Keeper, context.Context, *request) (reply, 
 
 	protocol.OpMonitor:  without((*machine).monitor),
 	protocol.OpAddSA:    with((*machine).addSA),
-	protocol.OpDeleteSA: with((*machine).deleteSA),
+	protocol.OpDeleteSA: with((*machine).deleteSAs),
 	protocol.OpMoveSA:   with((*machine).moveSA),
 	protocol.OpGetSA:    with((*machine).getSA),
 	protocol.OpListSAs:  without((*machine).listSAs),

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -12,8 +13,12 @@ import (
 	"github.com/l2tpctl/l2tpctl/pkg/xfrm"
 )
 
-// maxSAs is how many there may be: those of all slots, twice over while they are renewed, several times.
-const maxSAs = 1 << 18
+const (
+	// maxSAs is how many there may be: those of all slots, twice over while they are renewed, several times.
+	maxSAs = 1 << 18
+	// maxDeletions is how many one request may delete: many times those of a client.
+	maxDeletions = 1 << 10
+)
 
 // addSA installs an SA that can be of a client, and marks what it has decrypted as this client's.
 func (m *machine) addSA(_ context.Context, st xfrm.State) (reply, error) {
@@ -92,13 +97,25 @@ func (m *machine) ownSA(doing string, id xfrm.ID) (xfrm.State, error) {
 	return st, nil
 }
 
-func (m *machine) deleteSA(_ context.Context, id xfrm.ID) (reply, error) {
-	st, err := m.ownSA("delete", id)
-	forgetKeys(&st)
-	if err != nil {
-		return reply{}, err
+// deleteSAs deletes SAs of ours, and tells what each has counted; it passes over those that are not there.
+func (m *machine) deleteSAs(_ context.Context, ids []xfrm.ID) (reply, error) {
+	if len(ids) > maxDeletions {
+		return reply{}, fmt.Errorf("delete %d SAs at once: %w", len(ids), os.ErrInvalid)
 	}
-	return reply{}, m.sas.Delete(id)
+	counted := make([]xfrm.Stats, len(ids))
+	var errs []error
+	for i, id := range ids {
+		st, err := m.ownSA("delete", id)
+		forgetKeys(&st)
+		if err == nil {
+			counted[i] = st.Stats
+			err = m.sas.Delete(id)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return reply{body: counted}, errors.Join(errs...)
 }
 
 // moveSA gives an SA of ours other addresses. One end stays where it is, and the packets are the same but for their addresses.

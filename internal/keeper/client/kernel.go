@@ -19,8 +19,14 @@ func (c *Conn) SAs() SAs { return SAs{c} }
 // Add installs an SA. An SA with the same ID gives os.ErrExist.
 func (s SAs) Add(st *xfrm.State) error { return s.c.do(protocol.OpAddSA, st) }
 
-// Delete removes an SA. An unknown one gives os.ErrNotExist.
-func (s SAs) Delete(id xfrm.ID) error { return s.c.do(protocol.OpDeleteSA, id) }
+// Delete removes SAs, and returns what each has counted: nothing if it was not there, which is no error.
+func (s SAs) Delete(ids ...xfrm.ID) ([]xfrm.Stats, error) {
+	counted, err := ask[[]xfrm.Stats](s.c, protocol.OpDeleteSA, ids)
+	if err == nil && len(counted) != len(ids) {
+		err = fmt.Errorf("%w: the counters of %d SAs after the end of %d", protocol.ErrMalformed, len(counted), len(ids))
+	}
+	return counted, err
+}
 
 // Move gives an SA other addresses, and returns its ID there.
 func (s SAs) Move(id xfrm.ID, to xfrm.Place) (xfrm.ID, error) {

@@ -40,7 +40,7 @@ const (
 	OpPrepare  Op = 8 // OpSetup whose Inventory has nothing but the held files
 
 	OpAddSA    Op = 16 // [xfrm.State]
-	OpDeleteSA Op = 17 // [xfrm.ID]
+	OpDeleteSA Op = 17 // a list of [xfrm.ID], a list of [xfrm.Stats]
 	OpGetSA    Op = 19 // [xfrm.ID], [xfrm.State] without keys
 	OpListSAs  Op = 20 // a list of [xfrm.State] without keys
 	OpMoveSA   Op = 21 // [SAMove], [xfrm.ID]
@@ -89,7 +89,7 @@ func (o Op) Long() bool {
 
 var opNames = map[Op]string{
 	OpHello: "hello", OpSetup: "set up", OpPrepare: "prepare", OpStore: "store", OpHold: "hold", OpRelease: "release", OpShutdown: "shut down", OpMonitor: "monitor SAs",
-	OpAddSA: "add an SA", OpDeleteSA: "delete an SA", OpGetSA: "get an SA", OpListSAs: "list SAs", OpMoveSA: "move an SA",
+	OpAddSA: "add an SA", OpDeleteSA: "delete SAs", OpGetSA: "get an SA", OpListSAs: "list SAs", OpMoveSA: "move an SA",
 	OpCreateTunnel: "create a tunnel", OpDeleteTunnel: "delete a tunnel", OpGetTunnel: "get a tunnel", OpListTunnels: "list tunnels",
 	OpOpenSession: "open a session", OpCloseSession: "close a session", OpGetSession: "get a session", OpListSessions: "list sessions",
 	OpOpenClient: "open a client's socket", OpConnect: "connect a client's socket", OpDisconnect: "disconnect a client's socket",
