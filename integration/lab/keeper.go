@@ -26,6 +26,20 @@ func (s *Server) Keeper() (int, error) {
 	return 0, errors.New("the daemon has no keeper")
 }
 
+// WholeCPU returns the CPU time that the daemon and its keeper have used.
+func (s *Server) WholeCPU() (time.Duration, error) {
+	daemon, err := s.CPU()
+	if err != nil {
+		return 0, err
+	}
+	pid, err := s.Keeper()
+	if err != nil {
+		return 0, err
+	}
+	keeper, err := cpuOf(pid)
+	return daemon + keeper, err
+}
+
 // KillKeeper kills the keeper of the daemon, which has no time to end anything.
 func (s *Server) KillKeeper() error { return s.SignalKeeper(syscall.SIGKILL) }
 
