@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -159,7 +160,7 @@ func TestAdoptClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = heir.WithTunnel(func(fd int) error {
-			sa, err := unix.Getpeername(fd)
+			sa, err := syscall.Getpeername(fd)
 			if got := addrPort(sa); got != second {
 				t.Errorf("connected to %s, want %s", got, second)
 			}

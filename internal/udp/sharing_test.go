@@ -3,6 +3,7 @@ package udp
 import (
 	"errors"
 	"net/netip"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,7 @@ func intrude(t *testing.T, at netip.AddrPort) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return unix.Bind(fd, sa)
+	return syscall.Bind(fd, sa)
 }
 
 // TestPortIsNotShared: what is sent to a slot has been decrypted, and nobody else may hear it.

@@ -5,16 +5,15 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // sockaddr is what the system calls take for an address and port.
-func sockaddr(a netip.AddrPort) (unix.Sockaddr, error) {
+func sockaddr(a netip.AddrPort) (syscall.Sockaddr, error) {
 	if a.Addr().Is4() {
-		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}, nil
+		return &syscall.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}, nil
 	}
-	sa := &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
+	sa := &syscall.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
 	if zone := a.Addr().Zone(); zone != "" {
 		index, err := strconv.ParseUint(zone, 10, 32)
 		if err != nil {
@@ -30,11 +29,11 @@ func sockaddr(a netip.AddrPort) (unix.Sockaddr, error) {
 }
 
 // addrPort is the reverse of sockaddr; zones are interface numbers. It is the zero AddrPort for other families.
-func addrPort(sa unix.Sockaddr) netip.AddrPort {
+func addrPort(sa syscall.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
+	case *syscall.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
+	case *syscall.SockaddrInet6:
 		addr := netip.AddrFrom16(sa.Addr)
 		if sa.ZoneId != 0 {
 			addr = addr.WithZone(strconv.FormatUint(uint64(sa.ZoneId), 10))

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,16 +81,16 @@ func (s *socket) bind(local netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	return s.control(func(fd int) error { return unix.Bind(fd, sa) })
+	return s.control(func(fd int) error { return syscall.Bind(fd, sa) })
 }
 
 // local is the address that the socket is bound to.
-func (s *socket) local() (netip.AddrPort, error) { return s.name("local", unix.Getsockname) }
+func (s *socket) local() (netip.AddrPort, error) { return s.name("local", syscall.Getsockname) }
 
 // remote is the address that the socket is connected to.
-func (s *socket) remote() (netip.AddrPort, error) { return s.name("remote", unix.Getpeername) }
+func (s *socket) remote() (netip.AddrPort, error) { return s.name("remote", syscall.Getpeername) }
 
-func (s *socket) name(which string, get func(fd int) (unix.Sockaddr, error)) (name netip.AddrPort, err error) {
+func (s *socket) name(which string, get func(fd int) (syscall.Sockaddr, error)) (name netip.AddrPort, err error) {
 	err = s.control(func(fd int) error {
 		sa, err := get(fd)
 		if err != nil {
@@ -109,7 +110,7 @@ func (s *socket) connect(remote netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	return s.control(func(fd int) error { return unix.Connect(fd, sa) })
+	return s.control(func(fd int) error { return syscall.Connect(fd, sa) })
 }
 
 // send does not wait for room in the queue of what is to be sent.
@@ -118,7 +119,7 @@ func (s *socket) send(remote netip.AddrPort, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	return s.control(func(fd int) error { return unix.Sendto(fd, payload, unix.MSG_DONTWAIT, sa) })
+	return s.control(func(fd int) error { return syscall.Sendto(fd, payload, unix.MSG_DONTWAIT, sa) })
 }
 
 // sendMessage waits for room in the queue of what is to be sent.
@@ -127,7 +128,7 @@ func (s *socket) sendMessage(remote netip.AddrPort, payload, oob []byte) error {
 	if err != nil {
 		return err
 	}
-	return s.control(func(fd int) error { return unix.Sendmsg(fd, payload, oob, sa, 0) })
+	return s.control(func(fd int) error { return syscall.Sendmsg(fd, payload, oob, sa, 0) })
 }
 
 // receive does not wait: EAGAIN says that there is nothing.
@@ -137,7 +138,7 @@ func (s *socket) receive(b []byte) (n int, remote netip.AddrPort, err error) {
 	if s.fd < 0 {
 		return 0, netip.AddrPort{}, net.ErrClosed
 	}
-	n, from, err := unix.Recvfrom(s.fd, b, unix.MSG_DONTWAIT)
+	n, from, err := syscall.Recvfrom(s.fd, b, unix.MSG_DONTWAIT)
 	if err != nil {
 		return 0, netip.AddrPort{}, err
 	}
@@ -151,7 +152,7 @@ func (s *socket) receiveMessage(b, oob []byte) (n, oobn int, remote netip.AddrPo
 	if s.fd < 0 {
 		return 0, 0, netip.AddrPort{}, net.ErrClosed
 	}
-	n, oobn, _, from, err := unix.Recvmsg(s.fd, b, oob, unix.MSG_DONTWAIT)
+	n, oobn, _, from, err := syscall.Recvmsg(s.fd, b, oob, unix.MSG_DONTWAIT)
 	if err != nil {
 		return 0, 0, netip.AddrPort{}, err
 	}
