@@ -198,7 +198,7 @@ func (d *demo) restart() error {
 	clients := []*lab.Client{d.alice, d.bob}
 	var streams []*lab.PingStream
 	for _, c := range clients {
-		stream, err := c.PingContinuously(inner, 50)
+		stream, err := c.PingContinuously(d.ctx, inner, 50)
 		if err != nil {
 			return err
 		}
@@ -223,7 +223,7 @@ func (d *demo) restart() error {
 		return err
 	}
 	for i, stream := range streams {
-		pings, err := stream.Stop()
+		pings, err := stream.Stop(50)
 		if err != nil {
 			return err
 		}

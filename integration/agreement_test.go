@@ -50,7 +50,7 @@ func (w *walk) agree(what string) {
 func (w *walk) met(c *walker) error {
 	switch c.fate {
 	case undisturbed:
-		lost, err := c.lost(lateLimit)
+		lost, err := c.lost()
 		if lost > 0 {
 			err = errors.Join(err, fmt.Errorf("%d pings were lost", lost))
 		}

@@ -21,7 +21,7 @@ func TestSmoke(t *testing.T) {
 	f.pings(alice.Namespace, inner)
 	f.pings(f.Server.Namespace, session.IP)
 	f.must(alice.Disconnect(f.ctx))
-	f.empty(30 * time.Second)
+	f.empty()
 }
 
 func TestOneClientWithoutNAT(t *testing.T) {
@@ -35,7 +35,7 @@ func TestOneClientWithoutNAT(t *testing.T) {
 	}
 	f.passesTraffic(alice, session)
 	f.must(alice.Disconnect(f.ctx))
-	f.empty(15 * time.Second)
+	f.empty()
 }
 
 func TestOneClientBehindNAT(t *testing.T) {
@@ -59,7 +59,7 @@ func TestOneClientBehindNAT(t *testing.T) {
 		}
 	}
 	f.must(alice.Disconnect(f.ctx))
-	f.empty(15 * time.Second)
+	f.empty()
 }
 
 // TestDataStaysInTheKernel counts the daemon's system calls while TCP passes through a session.
@@ -71,12 +71,12 @@ func TestDataStaysInTheKernel(t *testing.T) {
 	f.must(err)
 	before, err := f.Server.Counters(session.Interface)
 	f.must(err)
-	_, err = alice.Iperf(f.ctx, f.Server.Namespace, inner, 2*time.Second, false)
-	f.must(err)
+	f.must(alice.Transfer(f.ctx, f.Server.Namespace, inner, 32<<20, false))
 	after, err := f.Server.Counters(session.Interface)
 	f.must(err)
 	daemon, err := trace.Stop()
 	f.must(err)
+	t.Logf("%d packets passed while the daemon made %v", after.Packets-before.Packets, daemon)
 	if packets := after.Packets - before.Packets; packets < 1000 || packets < 100*(daemon.Receiving+daemon.Sending) {
 		t.Errorf("%d packets passed while the daemon made %v", packets, daemon)
 	}
@@ -93,7 +93,7 @@ func TestIPv6Outside(t *testing.T) {
 	}
 	f.passesTraffic(alice, session)
 	f.must(alice.Disconnect(f.ctx))
-	f.empty(15 * time.Second)
+	f.empty()
 }
 
 // TestTwoBehindOneNAT has two clients with the same outer address and the same inner UDP source port.
@@ -106,36 +106,32 @@ func TestTwoBehindOneNAT(t *testing.T) {
 	}
 	f.bothPassTraffic(alice, bob, ofAlice, ofBob)
 
-	towardsServer, err := alice.PingContinuously(inner, 20)
+	towardsServer, err := alice.PingContinuously(f.ctx, inner, 20)
 	f.must(err)
-	towardsAlice, err := f.Server.PingContinuously(ofAlice.IP, 20)
+	towardsAlice, err := f.Server.PingContinuously(f.ctx, ofAlice.IP, 20)
 	f.must(err)
 	f.pings(bob.Namespace, inner)
 	f.must(bob.Disconnect(f.ctx))
-	f.must(lab.Until(f.ctx, 15*time.Second, "bob's session is gone", func() error { return f.onlySession("alice") }))
+	f.must(lab.Until(f.ctx, 60*time.Second, "bob's session is gone", func() error { return f.onlySession("alice") }))
 	f.connect(bob)
 	f.pings(bob.Namespace, inner)
 	f.must(bob.Disconnect(f.ctx))
 	for _, stream := range []*lab.PingStream{towardsServer, towardsAlice} {
-		pings, err := stream.Stop()
+		pings, err := stream.Stop(20)
 		f.must(err)
-		if pings.Lost() > 0 || pings.Sent < 20 {
+		if pings.Lost() > 0 {
 			t.Errorf("while bob came and went alice lost %d of %d pings", pings.Lost(), pings.Sent)
 		}
 	}
 	f.must(alice.Disconnect(f.ctx))
-	f.empty(15 * time.Second)
+	f.empty()
 }
 
 // bothPassTraffic sends TCP through two sessions at the same time, one of them towards the server and the other from it, and pings both ways.
 func (f *fixture) bothPassTraffic(up, down *lab.Client, ofUp, ofDown control.Session) {
 	f.t.Helper()
 	f.each([]*lab.Client{up, down}, func(c *lab.Client) error {
-		result, err := c.Iperf(f.ctx, f.Server.Namespace, inner, 2*time.Second, c == down)
-		if err == nil && result.Bytes < 100_000 {
-			err = fmt.Errorf("TCP moved %d octets", result.Bytes)
-		}
-		return err
+		return c.Transfer(f.ctx, f.Server.Namespace, inner, 4<<20, c == down)
 	})
 	f.each([]*lab.Client{up, down}, func(c *lab.Client) error {
 		address := map[*lab.Client]netip.Addr{up: ofUp.IP, down: ofDown.IP}[c]
@@ -179,7 +175,7 @@ func TestChecksums(t *testing.T) {
 		}
 		f.must(c.Disconnect(f.ctx))
 	}
-	f.empty(15 * time.Second)
+	f.empty()
 }
 
 // TestMasqueradeOnServer has the rules on the server that usually break several clients behind one NAT: connection tracking that drops what
@@ -207,7 +203,7 @@ func TestMasqueradeOnServer(t *testing.T) {
 	f.passesTraffic(alice, ofAlice)
 	f.must(alice.Disconnect(f.ctx))
 	f.must(bob.Disconnect(f.ctx))
-	f.empty(15 * time.Second)
+	f.empty()
 }
 
 // TestSourcePortOtherThan1701 is a client that, like phones do, speaks L2TP from another port.
@@ -218,5 +214,5 @@ func TestSourcePortOtherThan1701(t *testing.T) {
 	alice := f.started(f.HomeClient("alice", o))
 	f.passesTraffic(alice, f.connect(alice))
 	f.must(alice.Disconnect(f.ctx))
-	f.empty(15 * time.Second)
+	f.empty()
 }

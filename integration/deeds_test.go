@@ -95,7 +95,7 @@ func (w *walk) restart() error {
 }
 
 func (w *walk) leave() string {
-	w.must(w.Server.Process.Signal(syscall.SIGUSR2, 20*time.Second))
+	w.must(w.Server.Process.Signal(syscall.SIGUSR2, 60*time.Second))
 	w.must(w.Server.Start(w.ctx))
 	return "all"
 }

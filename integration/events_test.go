@@ -34,7 +34,7 @@ func TestEvents(t *testing.T) {
 	alice := f.public("alice")
 	session := f.connect(alice)
 	f.must(alice.Disconnect(f.ctx))
-	f.empty(60 * time.Second)
+	f.empty()
 	f.stopped()
 	if err := <-ended; err != nil {
 		t.Errorf("the follower ended with %v", err)
@@ -77,7 +77,7 @@ func TestSHA256Truncation(t *testing.T) {
 	alice := f.started(f.HomeClient("alice", o))
 	f.must(alice.IPsecUp(f.ctx))
 	f.must(alice.StartDialing())
-	f.must(lab.Until(f.ctx, 20*time.Second, "packets that are refused", func() error {
+	f.must(lab.Until(f.ctx, 60*time.Second, "packets that are refused", func() error {
 		sas, err := f.Server.SAs(f.ctx)
 		if err != nil {
 			return err
@@ -88,7 +88,7 @@ func TestSHA256Truncation(t *testing.T) {
 		return nil
 	}))
 	f.must(alice.IPsecDown(f.ctx))
-	f.empty(60 * time.Second)
+	f.empty()
 	failed, err := f.Server.Events(f.ctx, "client_failed")
 	f.must(err)
 	if len(failed) != 1 || failed[0].Cause != "sha256_truncation" || failed[0].Peer.Addr() != lab.NATAddress || !strings.Contains(failed[0].Hint, "sha256") {

@@ -63,7 +63,26 @@ func (f *fixture) fleet(space *lab.Namespace, first netip.Addr, users []string, 
 	if f.t.Failed() {
 		f.t.FailNow()
 	}
+	f.established(users)
 	return fl
+}
+
+// established waits until the sessions of users are up at the server. A client is through with IPCP a moment before.
+func (f *fixture) established(users []string) {
+	f.t.Helper()
+	f.must(lab.Until(f.ctx, 60*time.Second, "the sessions are established", func() error {
+		sessions, err := f.Server.Sessions(f.ctx)
+		up := make(map[string]bool)
+		for _, s := range sessions {
+			up[s.User] = s.State == "established"
+		}
+		for _, user := range users {
+			if err == nil && !up[user] {
+				err = fmt.Errorf("that of %s is not", user)
+			}
+		}
+		return err
+	}))
 }
 
 // TestFleet connects clients with NAT and without, has them ping, and disconnects them.
@@ -81,8 +100,13 @@ func TestFleet(t *testing.T) {
 	}
 	for _, fl := range fleets {
 		stop := fl.Stream(f.ctx, fl.Clients(), 10)
-		time.Sleep(2 * time.Second)
-		if r := stop(); r.Lost > 0 || r.Sent < 100 {
+		f.must(lab.Until(f.ctx, 60*time.Second, "100 pings are sent", func() error {
+			if n := fl.Report().Sent; n < 100 {
+				return fmt.Errorf("%d", n)
+			}
+			return nil
+		}))
+		if r := stop(); r.Lost > 0 {
 			t.Errorf("the report is %+v", r)
 		} else {
 			t.Logf("%d pings, the slowest answer after %v", r.Sent, r.Slowest)
@@ -92,5 +116,5 @@ func TestFleet(t *testing.T) {
 			f.must(fl.Disconnect(c))
 		}
 	}
-	f.empty(30 * time.Second)
+	f.empty()
 }

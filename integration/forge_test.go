@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/integration/lab"
+	"github.com/l2tpctl/l2tpctl/internal/control"
 )
 
 const listenerPort = 4444
@@ -48,7 +49,7 @@ func (f *fixture) listen(n *lab.Namespace) *listener {
 func (f *fixture) awaits(l *listener, payload string, send func(payload string)) {
 	f.t.Helper()
 	send(payload)
-	f.must(lab.Until(f.ctx, 10*time.Second, fmt.Sprintf("%q arrives", payload), func() error {
+	f.must(lab.Until(f.ctx, 30*time.Second, fmt.Sprintf("%q arrives", payload), func() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for _, got := range l.payloads {
@@ -108,7 +109,7 @@ func TestForgedIDs(t *testing.T) {
 	aliceTunnel, aliceSession := f.kernelSession(ofAlice.TunnelID)
 	bobTunnel, bobSession := f.kernelSession(ofBob.TunnelID)
 	arrivals := f.listen(f.Server.Namespace)
-	stream, err := alice.PingContinuously(inner, 20)
+	stream, err := alice.PingContinuously(f.ctx, inner, 20)
 	f.must(err)
 
 	outer, err := bob.Addresses("eth0")
@@ -154,14 +155,9 @@ func TestForgedIDs(t *testing.T) {
 	if got := arrivals.forged(); len(got) > 0 {
 		t.Errorf("arrived: %q", got)
 	}
-	after := f.stats()
-	if got := after.Steering["foreign_tunnel_id"] - before.Steering["foreign_tunnel_id"]; got != uint64(sent) {
-		t.Errorf("counter steering.foreign_tunnel_id rose by %d, want %d", got, sent)
-	}
-	if got := after.L2TP.Drops["forged_tunnel"] - before.L2TP.Drops["forged_tunnel"]; got != 10 {
-		t.Errorf("counter l2tp.drops.forged_tunnel rose by %d, want 10: %v", got, after.L2TP.Drops)
-	}
-	pings, err := stream.Stop()
+	f.rises(uint64(sent), "steering.foreign_tunnel_id", before, func(s control.Stats) uint64 { return s.Steering["foreign_tunnel_id"] })
+	f.rises(10, "l2tp.drops.forged_tunnel", before, func(s control.Stats) uint64 { return s.L2TP.Drops["forged_tunnel"] })
+	pings, err := stream.Stop(20)
 	f.must(err)
 	if pings.Lost() > 0 {
 		t.Errorf("alice lost %d of %d pings", pings.Lost(), pings.Sent)
@@ -169,7 +165,7 @@ func TestForgedIDs(t *testing.T) {
 	f.pings(bob.Namespace, inner)
 	f.must(alice.Disconnect(f.ctx))
 	f.must(bob.Disconnect(f.ctx))
-	f.empty(15 * time.Second)
+	f.empty()
 }
 
 // kernelSession returns the ids that the kernel has for the session of a tunnel.
@@ -226,8 +222,5 @@ func TestForeignInnerSource(t *testing.T) {
 			t.Errorf("arrived: %q", got)
 		}
 	}
-	after := f.stats()
-	if got := after.Steering["spoofed_source"] - before.Steering["spoofed_source"]; got != uint64(spoofed) {
-		t.Errorf("counter steering.spoofed_source rose by %d, want %d", got, spoofed)
-	}
+	f.rises(uint64(spoofed), "steering.spoofed_source", before, func(s control.Stats) uint64 { return s.Steering["spoofed_source"] })
 }

@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -140,11 +141,21 @@ func (f *fixture) passesTraffic(c *lab.Client, session control.Session) {
 	f.t.Helper()
 	f.pings(c.Namespace, inner)
 	f.pings(f.Server.Namespace, session.IP)
-	result, err := c.Iperf(f.ctx, f.Server.Namespace, inner, time.Second, false)
-	f.must(err)
-	if result.Bytes == 0 {
-		f.t.Errorf("%s: TCP moved nothing", c.Name)
-	}
+	f.must(c.Transfer(f.ctx, f.Server.Namespace, inner, 2<<20, false))
+}
+
+// renew negotiates new SAs for a session that goes on. The client is ready as soon as it has sent the last message of Quick Mode, and what the server
+// sends goes through them when it has read that.
+func (f *fixture) renew(c *lab.Client) {
+	f.t.Helper()
+	f.must(c.IPsecUp(f.ctx))
+	f.must(lab.Until(f.ctx, 30*time.Second, c.Name+": a ping is answered", func() error {
+		pings, err := c.PingInVain(f.ctx, inner, 1)
+		if err == nil && pings.Lost() > 0 {
+			err = errors.New("none")
+		}
+		return err
+	}))
 }
 
 // pings expects every one of some echo requests to be answered.
@@ -157,11 +168,14 @@ func (f *fixture) pings(from *lab.Namespace, to netip.Addr) {
 	}
 }
 
+// emptyLimit is less than LCP echo or DPD take to notice that a client has gone without a word.
+const emptyLimit = 75 * time.Second
+
 // empty waits until the daemon and the kernel know of no client any more.
-func (f *fixture) empty(limit time.Duration) {
+func (f *fixture) empty() {
 	f.t.Helper()
-	f.must(f.Server.WaitEmpty(f.ctx, limit))
-	f.must(f.Server.WaitClean(f.ctx, limit, false))
+	f.must(f.Server.WaitEmpty(f.ctx, emptyLimit))
+	f.must(f.Server.WaitClean(f.ctx, emptyLimit, false))
 }
 
 // stopped stops the daemon and expects the kernel to be as it was before it started. Every test ends with it.
@@ -169,7 +183,23 @@ func (f *fixture) stopped() {
 	f.t.Helper()
 	f.must(f.Server.Stop())
 	f.over = true
-	f.must(f.Server.WaitClean(f.ctx, 10*time.Second, true))
+	f.must(f.Server.WaitClean(f.ctx, 60*time.Second, true))
+}
+
+// rises waits until a counter has risen by so much since before, and expects it to have risen by no more.
+func (f *fixture) rises(by uint64, name string, before control.Stats, counter func(control.Stats) uint64) {
+	f.t.Helper()
+	var rose uint64
+	f.must(lab.Until(f.ctx, 60*time.Second, "counter "+name, func() error {
+		now, err := f.Server.Stats(f.ctx)
+		if rose = counter(now) - counter(before); err == nil && rose < by {
+			err = fmt.Errorf("it rose by %d, want %d", rose, by)
+		}
+		return err
+	}))
+	if rose != by {
+		f.t.Errorf("counter %s rose by %d, want %d", name, rose, by)
+	}
 }
 
 func (f *fixture) stats() control.Stats {

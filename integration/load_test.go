@@ -103,7 +103,7 @@ func TestTwentyAtOnce(t *testing.T) {
 		t.Errorf("%d sessions, want %d", len(sessions), len(users))
 	}
 	f.each(clients, func(c *lab.Client) error { return c.Disconnect(f.ctx) })
-	f.empty(60 * time.Second)
+	f.empty()
 }
 
 // footprint is what the daemon holds when no client is connected.
@@ -149,7 +149,7 @@ func TestFiftyRounds(t *testing.T) {
 			}
 			return c.Disconnect(f.ctx)
 		})
-		f.empty(30 * time.Second)
+		f.empty()
 	}
 	for range warm {
 		round()
@@ -160,7 +160,7 @@ func TestFiftyRounds(t *testing.T) {
 	}
 	f.took("connecting in fives", times)
 	var last footprint
-	err := lab.Until(f.ctx, 20*time.Second, "the daemon holds what it held at first", func() error {
+	err := lab.Until(f.ctx, 60*time.Second, "the daemon holds what it held at first", func() error {
 		if last = f.footprint(); last.fds > first.fds || last.goroutines > first.goroutines {
 			return fmt.Errorf("it held %+v and holds %+v", first, last)
 		}

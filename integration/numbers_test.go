@@ -16,7 +16,7 @@ func BenchmarkSession(b *testing.B) {
 	alice := f.home("alice")
 	hangUp := func() {
 		f.must(alice.Disconnect(f.ctx))
-		f.empty(15 * time.Second)
+		f.empty()
 	}
 	f.connect(alice)
 	hangUp()
@@ -51,7 +51,7 @@ func BenchmarkMemory(b *testing.B) {
 		full, err := f.Server.RSS()
 		f.must(err)
 		f.each(clients, func(c *lab.Client) error { return c.Disconnect(f.ctx) })
-		f.empty(60 * time.Second)
+		f.empty()
 		b.ReportMetric(float64(idle)/1024, "idle-KiB")
 		b.ReportMetric((float64(full)-float64(idle))/1024/float64(len(clients)), "KiB/tunnel")
 	}

@@ -28,9 +28,9 @@ type rambler interface {
 	// renew does what the user of such a client would do when nothing gets through any more.
 	renew(context.Context) error
 
-	// watch counts pings from now on, and lost says how many of them were not answered within a limit.
-	watch() error
-	lost(limit time.Duration) (int, error)
+	// watch counts pings from now on, and lost says how many of them were not answered in the end.
+	watch(context.Context) error
+	lost() (int, error)
 	// answered says whether a ping gets through now.
 	answered(context.Context) (bool, error)
 }
@@ -95,14 +95,14 @@ func (m *member) over(ctx context.Context, limit time.Duration) error {
 
 func (m *member) renew(context.Context) error { return nil } // it does so by itself
 
-func (m *member) watch() error {
+func (m *member) watch(context.Context) error {
 	m.client.Forget()
 	return nil
 }
 
-func (m *member) lost(limit time.Duration) (n int, err error) {
+func (m *member) lost() (n int, err error) {
 	until := time.Now()
-	for end := until.Add(limit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := until.Add(lateLimit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if n = m.client.Unanswered(until); n == 0 {
 			return 0, nil
 		}
@@ -133,8 +133,7 @@ func (s *swan) indoors() bool { return s.home }
 func (s *swan) connect(ctx context.Context) (netip.Addr, error) { return s.Connect(ctx) }
 
 func (s *swan) disconnect(ctx context.Context) error {
-	_, err := s.lost(0)
-	return errors.Join(err, s.Disconnect(ctx))
+	return errors.Join(s.unwatch(), s.Disconnect(ctx))
 }
 
 func (s *swan) told() error {
@@ -147,33 +146,39 @@ func (s *swan) told() error {
 
 // over also ends what may be left of the tunnel, of which xl2tpd learns only when it uses it.
 func (s *swan) over(ctx context.Context, _ time.Duration) error {
-	_, err := s.lost(0)
-	return errors.Join(err, s.WaitDown(ctx), s.IPsecDown(ctx), s.Restart(ctx))
+	return errors.Join(s.unwatch(), s.WaitDown(ctx), s.IPsecDown(ctx), s.Restart(ctx))
 }
 
 func (s *swan) renew(ctx context.Context) error { return s.IPsecUp(ctx) }
 
-func (s *swan) watch() (err error) {
-	if s.stream != nil {
-		if _, err = s.lost(0); err != nil {
-			return err
-		}
+func (s *swan) watch(ctx context.Context) (err error) {
+	if err := s.unwatch(); err != nil {
+		return err
 	}
-	s.stream, err = s.PingContinuously(inner, 5)
+	s.stream, err = s.PingContinuously(ctx, inner, 5)
 	return err
 }
 
-func (s *swan) lost(time.Duration) (int, error) {
+func (s *swan) unwatch() error {
+	if s.stream == nil {
+		return nil
+	}
+	stream := s.stream
+	s.stream = nil
+	return stream.Abandon()
+}
+
+func (s *swan) lost() (int, error) {
 	if s.stream == nil {
 		return 0, nil
 	}
-	pings, err := s.stream.Stop()
+	pings, err := s.stream.Stop(1)
 	s.stream = nil
 	return pings.Lost(), err
 }
 
 func (s *swan) answered(ctx context.Context) (bool, error) {
-	pings, err := s.Ping(ctx, inner, 1, "-W", "1")
+	pings, err := s.PingInVain(ctx, inner, 1)
 	return pings.Received > 0, err
 }
 

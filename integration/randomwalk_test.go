@@ -21,10 +21,10 @@ const (
 	walkSteps = 10
 	// settleLimit is how long everything may take after a step until daemon, kernel and clients agree, and toldLimit until a client knows that its
 	// session is over.
-	settleLimit = 20 * time.Second
-	toldLimit   = 20 * time.Second
+	settleLimit = 40 * time.Second
+	toldLimit   = 40 * time.Second
 	// lateLimit is for the answer to a ping.
-	lateLimit = 5 * time.Second
+	lateLimit = 10 * time.Second
 )
 
 // walkSeeds are played; L2TPCTL_RANDOM_WALK asks for a single one.
@@ -125,8 +125,8 @@ func (w *walk) play(steps int) {
 		}
 	}
 	w.remove()
-	w.empty(30 * time.Second)
-	w.must(lab.Until(w.ctx, 10*time.Second, "the keeper holds what it held at first", func() error {
+	w.empty()
+	w.must(lab.Until(w.ctx, 30*time.Second, "the keeper holds what it held at first", func() error {
 		fds, err := lab.FDs(w.keeper)
 		if err == nil && fds > w.idle {
 			err = fmt.Errorf("it had %d files and has %d", w.idle, fds)
@@ -164,7 +164,7 @@ func (w *walk) noted(c *walker, address netip.Addr) {
 		w.t.Errorf("%s has the address %v, and the session is %+v", c.user(), address, session)
 	}
 	c.session, c.up, c.losses = session, true, nil
-	w.must(c.watch())
+	w.must(c.watch(w.ctx))
 }
 
 // step does one thing and names it. Some are done while nobody serves.
@@ -172,7 +172,7 @@ func (w *walk) step() string {
 	for _, c := range w.walkers {
 		c.fate = undisturbed
 		if c.up {
-			w.must(c.watch())
+			w.must(c.watch(w.ctx))
 		}
 	}
 	total := 0

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/l2tpctl/l2tpctl/integration/lab"
+	"github.com/l2tpctl/l2tpctl/internal/control"
 )
 
 // onlySession returns an error unless the user's session is the only one.
@@ -30,14 +31,16 @@ func TestWrongPSK(t *testing.T) {
 	if err := alice.IPsecUp(f.ctx); !errors.Is(err, lab.ErrIPsec) {
 		t.Errorf("IPsecUp: %v, want %v", err, lab.ErrIPsec)
 	}
-	f.must(f.Server.Says(f.ctx, 5*time.Second, "WARN", "phase 1 failed", lab.NATAddress.String(), "probable PSK mismatch",
+	f.must(f.Server.Says(f.ctx, 20*time.Second, "WARN", "phase 1 failed", lab.NATAddress.String(), "probable PSK mismatch",
 		"compare the pre-shared key of the client with the one configured for "+lab.NATAddress.String()))
-	// All that the client sent after messages 1 and 3 was message 5, again and again.
+	// All that the client sent after messages 1 and 3, which it may have repeated, was message 5, again and again.
 	stats := f.stats().IKE
-	if stats.Failed == 0 || stats.Established != 0 || len(stats.Drops) != 1 || stats.Drops["authentication"] != stats.Received-2 {
+	refused := stats.Drops["authentication"]
+	delete(stats.Drops, "duplicate")
+	if stats.Failed == 0 || stats.Established != 0 || len(stats.Drops) != 1 || refused < 3 || refused > stats.Received-2 {
 		t.Errorf("the counters should tell of a failure and of nothing but messages 5 dropped: %+v", stats)
 	}
-	f.empty(60 * time.Second)
+	f.empty()
 }
 
 func TestWrongPassword(t *testing.T) {
@@ -48,27 +51,32 @@ func TestWrongPassword(t *testing.T) {
 	if _, err := alice.Connect(f.ctx); !errors.Is(err, lab.ErrPPP) {
 		t.Errorf("Connect: %v, want %v", err, lab.ErrPPP)
 	}
-	f.must(f.Server.Says(f.ctx, 5*time.Second, "WARN", "authentication failed", lab.NATAddress.String(), "alice", "wrong password"))
+	f.must(f.Server.Says(f.ctx, 20*time.Second, "WARN", "authentication failed", lab.NATAddress.String(), "alice", "wrong password"))
 	if stats := f.stats().PPP; stats.Rejected != 1 || stats.Authenticated != 0 {
 		t.Errorf("1 login should have been rejected: %+v", stats)
 	}
-	f.empty(8 * time.Second) // its SAs and its slot as well, though the client keeps IPsec up
+	f.empty() // its SAs and its slot as well, though the client keeps IPsec up
 }
 
-// TestWrongPasswordThenCDN has a client that fails and closes its call before the server's pppd is done with it: a delay keeps
-// the answer from the client until its own pppd has gone.
+// TestWrongPasswordThenCDN has a client that fails and closes its call before the server's pppd is done with it: neither CHAP Failure nor LCP
+// Terminate-Request reach the client.
 func TestWrongPasswordThenCDN(t *testing.T) {
 	f := setUp(t, config("", "alice"))
 	o := options("alice")
 	o.Password = "not hers"
 	alice := f.started(f.HomeClient("alice", o))
 	f.must(alice.IPsecUp(f.ctx))
-	f.must(f.NAT.Delay("eth1", 300*time.Millisecond))
+	f.must(alice.Nft(`table ip deaf {
+	chain input {
+		type filter hook input priority 0
+		udp sport 1701 @th,112,40 { 0xff03c22304, 0xff03c02105 } drop
+	}
+}`)) // after the header of L2TP without a length, as the kernel sends it
 	f.must(alice.StartDialing())
 	f.must(f.Server.Says(f.ctx, 20*time.Second, "authentication failed", "wrong password"))
 	f.must(alice.KillPPP())
-	f.must(f.Server.Says(f.ctx, 5*time.Second, "session down", "wrong password", `"by_peer": true`))
-	f.empty(8 * time.Second)
+	f.must(f.Server.Says(f.ctx, 30*time.Second, "session down", "wrong password", `"by_peer": true`))
+	f.empty()
 }
 
 // TestNoCommonMethod has a client that authenticates by none of the methods that the server allows.
@@ -80,33 +88,36 @@ func TestNoCommonMethod(t *testing.T) {
 	if _, err := alice.Connect(f.ctx); err == nil { // it may hear of the end of the tunnel first
 		t.Error("Connect succeeded")
 	}
-	f.must(f.Server.Says(f.ctx, 5*time.Second, "WARN", "authentication failed", lab.NATAddress.String(), "no method in common",
+	f.must(f.Server.Says(f.ctx, 20*time.Second, "WARN", "authentication failed", lab.NATAddress.String(), "no method in common",
 		"allow one of the accepted methods on the client"))
-	f.empty(8 * time.Second)
+	f.empty()
 }
 
 func TestProposalMismatch(t *testing.T) {
 	f := setUp(t, config(fmt.Sprintf("ike:\n  psk: %q\n  proposals: [aes256-sha256-modp3072]\n  esp_proposals: [aes256-sha256]\n", psk), "alice", "bob"))
-	alice := f.home("alice") // has another group
+	patient := options("alice") // what it sent twice would be refused twice
+	patient.Patient = true
+	alice := f.started(f.HomeClient("alice", patient)) // has another group
 	if err := alice.IPsecUp(f.ctx); !errors.Is(err, lab.ErrIPsec) {
 		t.Errorf("IPsecUp with another group: %v, want %v", err, lab.ErrIPsec)
 	}
 	o := options("bob")
+	o.Patient = true
 	o.IKE = "aes256-sha256-modp3072" // the ESP proposal differs still
 	bob := f.started(f.HomeClient("bob", o))
 	if err := bob.IPsecUp(f.ctx); !errors.Is(err, lab.ErrIPsec) {
 		t.Errorf("IPsecUp with another ESP proposal: %v, want %v", err, lab.ErrIPsec)
 	}
-	f.must(f.Server.Says(f.ctx, 5*time.Second, "WARN", "phase 1 failed", lab.NATAddress.String(), "no phase 1 proposal in common",
+	f.must(f.Server.Says(f.ctx, 20*time.Second, "WARN", "phase 1 failed", lab.NATAddress.String(), "no phase 1 proposal in common",
 		"aes256-sha256-modp2048", "aes256-sha256-modp3072", "hint", "allow aes256-sha256-modp2048 in phase 1"))
-	f.must(f.Server.Says(f.ctx, 5*time.Second, "WARN", "phase 2 failed", lab.NATAddress.String(), "no phase 2 proposal in common",
+	f.must(f.Server.Says(f.ctx, 20*time.Second, "WARN", "phase 2 failed", lab.NATAddress.String(), "no phase 2 proposal in common",
 		"aes256-sha1", "aes256-sha256", "hint", "aes256-sha1 in phase 2"))
 	stats := f.stats().IKE
 	if stats.Failed != 2 || stats.Established != 1 || stats.Children != 0 || len(stats.Drops) != 1 || stats.Drops["no_proposal"] != 2 {
 		t.Errorf("the counters should tell of two refusals, one in each phase: %+v", stats)
 	}
 	f.must(bob.IPsecDown(f.ctx))
-	f.empty(60 * time.Second)
+	f.empty()
 }
 
 // TestUnencryptedL2TP sends in the clear: SCCRQ and data with the ids of a client that is connected, to port 1701 over IPv4 and IPv6,
@@ -140,13 +151,8 @@ func TestUnencryptedL2TP(t *testing.T) {
 			}
 		}
 	}
-	after := f.stats()
-	if got := after.Steering["plain_l2tp"] - before.Steering["plain_l2tp"]; got != 6 {
-		t.Errorf("counter steering.plain_l2tp rose by %d, want 6", got)
-	}
-	if got := after.XfrmStat["XfrmInTmplMismatch"] - before.XfrmStat["XfrmInTmplMismatch"]; got != 3 {
-		t.Errorf("counter xfrm_stat.XfrmInTmplMismatch rose by %d, want 3; steering %v, xfrm_stat %v", got, after.Steering, after.XfrmStat)
-	}
+	f.rises(6, "steering.plain_l2tp", before, func(s control.Stats) uint64 { return s.Steering["plain_l2tp"] })
+	f.rises(3, "xfrm_stat.XfrmInTmplMismatch", before, func(s control.Stats) uint64 { return s.XfrmStat["XfrmInTmplMismatch"] })
 	if got := arrivals.forged(); len(got) > 0 {
 		t.Errorf("arrived: %q", got)
 	}

@@ -60,7 +60,7 @@ func TestKilledDaemon(t *testing.T) {
 	var streams []*lab.PingStream
 	for _, c := range clients {
 		f.connect(c)
-		stream, err := c.PingContinuously(inner, 50)
+		stream, err := c.PingContinuously(f.ctx, inner, 50)
 		f.must(err)
 		streams = append(streams, stream)
 	}
@@ -70,13 +70,13 @@ func TestKilledDaemon(t *testing.T) {
 		t.Logf("nobody served for %v", f.restarted().Round(time.Millisecond))
 		f.unchanged(before)
 	}
-	f.must(f.Server.Process.Signal(syscall.SIGUSR2, 20*time.Second))
+	f.must(f.Server.Process.Signal(syscall.SIGUSR2, 60*time.Second))
 	f.must(f.Server.Start(f.ctx))
 	f.unchanged(before)
 	for i, stream := range streams {
-		pings, err := stream.Stop()
+		pings, err := stream.Stop(20)
 		f.must(err)
-		if pings.Lost() > 0 || pings.Sent < 20 {
+		if pings.Lost() > 0 {
 			t.Errorf("%s: %d of %d pings lost", clients[i].Name, pings.Lost(), pings.Sent)
 		}
 	}
@@ -92,11 +92,7 @@ func TestKilledDaemon(t *testing.T) {
 			t.Errorf("after the restarts there is an SA with %s and %s", sa.Encryption, sa.Integrity)
 		}
 	}
-	drift, err := f.Server.Drift(f.ctx)
-	f.must(err)
-	if len(drift) > 0 {
-		t.Errorf("drift after the restarts: %+v", drift)
-	}
+	f.sameAsWanted()
 	f.must(alice.HangUp(f.ctx))
 	_, err = alice.Dial(f.ctx)
 	f.must(err)
@@ -108,7 +104,7 @@ func TestKilledDaemon(t *testing.T) {
 	f.must(bob.WaitDown(f.ctx))
 	f.must(alice.Disconnect(f.ctx))
 	f.must(carol.Disconnect(f.ctx))
-	f.empty(30 * time.Second)
+	f.empty()
 }
 
 func (f *fixture) sessionOf(user string) control.Session {
@@ -164,7 +160,7 @@ func TestRestartOfMany(t *testing.T) {
 			f.must(fl.Disconnect(c))
 		}
 	}
-	f.empty(60 * time.Second)
+	f.empty()
 }
 
 // killKeeper kills the keeper and waits for the daemon to end with it.
@@ -173,7 +169,7 @@ func (f *fixture) killKeeper() {
 	f.must(f.Server.KillKeeper())
 	select {
 	case <-f.Server.Process.Ended():
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		f.t.Fatal("the daemon goes on without a keeper")
 	}
 }
@@ -187,11 +183,11 @@ func TestKilledKeeper(t *testing.T) {
 	}
 	f.killKeeper()
 	f.must(f.Server.Start(f.ctx))
-	f.must(f.Server.WaitClean(f.ctx, 10*time.Second, false))
+	f.must(f.Server.WaitClean(f.ctx, 60*time.Second, false))
 	for _, c := range clients {
 		f.must(c.Restart(f.ctx))
 		f.passesTraffic(c, f.connect(c))
 		f.must(c.Disconnect(f.ctx))
 	}
-	f.empty(15 * time.Second)
+	f.empty()
 }

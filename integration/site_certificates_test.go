@@ -41,7 +41,7 @@ func (f *fixture) rule(text string) pki.Rule {
 // site's authority.
 func TestSiteCertificates(t *testing.T) {
 	s := newSites(t)
-	cfg := ikev1.Config{HalfOpenTimeout: 5 * time.Second}
+	cfg := ikev1.Config{HalfOpenTimeout: 10 * time.Second}
 	trust := pki.TrustConfig{Revocation: pki.Strict}
 	methods := []pki.Method{pki.RSASignature, pki.ECDSA256, pki.ECDSA384, pki.ECDSA521}
 	var peers []*peer
@@ -110,7 +110,7 @@ func TestSiteCertificates(t *testing.T) {
 		s.begin(peers[2], ikev1.Connection{Method: methods[2], Allow: []pki.Rule{s.rule("CN=revoked.example.com")}}): ikev1.CauseUnknownIdentity,
 		s.begin(stranger, ikev1.Connection{Method: pki.ECDSA256}):                                                    ikev1.CauseProofRefused,
 	}
-	_, err = site.Await[ikev1.Phase1Failed](s.ctx, s.Site, mark, 3, 10*time.Second)
+	_, err = site.Await[ikev1.Phase1Failed](s.ctx, s.Site, mark, 3, time.Minute)
 	s.must(err)
 	for _, e := range site.All[ikev1.Phase1Failed](s.Site, mark) {
 		t.Log(e)

@@ -80,7 +80,7 @@ func (c *computer) connects() (before []control.Session, streams []*lab.PingStre
 	c.t.Helper()
 	for _, client := range []*lab.Client{c.alice, c.bob} {
 		c.connect(client)
-		stream, err := client.PingContinuously(inner, 50)
+		stream, err := client.PingContinuously(c.ctx, inner, 50)
 		c.must(err)
 		streams = append(streams, stream)
 	}
@@ -103,8 +103,8 @@ func (c *computer) again() {
 // nothing expects that nothing runs and nothing is left.
 func (c *computer) nothing() {
 	c.t.Helper()
-	c.must(c.Server.WaitNobody(c.ctx, 10*time.Second))
-	c.must(c.Server.WaitClean(c.ctx, 10*time.Second, true))
+	c.must(c.Server.WaitNobody(c.ctx, 60*time.Second))
+	c.must(c.Server.WaitClean(c.ctx, 60*time.Second, true))
 }
 
 // goodbye does what ends all sessions, and expects both clients to be told, by IKE and by PPP.
@@ -152,7 +152,7 @@ func TestSystemd(t *testing.T) {
 	c.systemctl("restart", "l2tpctl")
 	c.serves()
 	for _, pid := range []int{keeper, c.daemon} {
-		c.must(lab.Until(c.ctx, 20*time.Second, "what runs is what is installed", func() error { return c.systemd.Current(pid) }))
+		c.must(lab.Until(c.ctx, 60*time.Second, "what runs is what is installed", func() error { return c.systemd.Current(pid) }))
 	}
 	c.unchanged(before)
 
@@ -166,10 +166,10 @@ func TestSystemd(t *testing.T) {
 		t.Errorf("the keeper was process %d and is %d (%v)", keeper, now, err)
 	}
 	for _, stream := range streams {
-		pings, err := stream.Stop()
+		pings, err := stream.Stop(50)
 		c.must(err)
 		t.Logf("%d pings, %d lost", pings.Sent, pings.Lost())
-		if pings.Lost() > 0 || pings.Sent < 50 {
+		if pings.Lost() > 0 {
 			t.Errorf("%d of %d pings lost", pings.Lost(), pings.Sent)
 		}
 	}
@@ -191,7 +191,7 @@ func TestSystemd(t *testing.T) {
 
 	c.systemctl("kill", "--kill-whom", "main", "--signal", "KILL", "l2tpctl-keeper")
 	c.serves()
-	c.must(c.Server.WaitClean(c.ctx, 10*time.Second, false))
+	c.must(c.Server.WaitClean(c.ctx, 60*time.Second, false))
 	for _, unit := range []string{daemonUnit, keeperUnit} {
 		c.state(unit, "ActiveState=active", "SubState=running")
 	}
@@ -228,8 +228,5 @@ func (c *computer) healthy() {
 	if len(findings) == 0 || slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.Status == doctor.Fail }) {
 		c.t.Errorf("doctor finds %+v", findings)
 	}
-	drift, err := c.Server.Drift(c.ctx)
-	if c.must(err); len(drift) > 0 {
-		c.t.Errorf("drift: %+v", drift)
-	}
+	c.sameAsWanted()
 }

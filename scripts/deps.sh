@@ -27,7 +27,6 @@ need strongswan-starter /usr/lib/ipsec/starter /usr/lib/ipsec/stroke
 need strongswan-charon /usr/lib/ipsec/charon
 need libstrongswan-standard-plugins /usr/lib/ipsec/plugins/libstrongswan-openssl.so
 need xl2tpd xl2tpd
-need iputils-ping ping
 need iperf3 iperf3
 need tcpdump tcpdump
 need strace strace

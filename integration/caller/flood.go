@@ -61,19 +61,27 @@ func ipv4(to netip.AddrPort, payload []byte) []byte {
 // Close closes the socket.
 func (f *Flood) Close() error { return unix.Close(f.fd) }
 
-// floodNap is how long a Flood sleeps when it is ahead of its rate.
-const floodNap = time.Millisecond
+const (
+	// floodNap is how long a Flood sleeps when it is ahead of its rate.
+	floodNap = time.Millisecond
+	// floodLate is the part of a second that it may be behind it.
+	floodLate = 20
+)
 
 // Run sends so many messages a second, or as many as it can, until ctx ends, and returns how many they were. Each comes from another
 // address of 11.0.0.0/8, drawn at random.
 func (f *Flood) Run(ctx context.Context, rate int) (sent int, err error) {
 	to := &unix.SockaddrInet4{Addr: f.server.As4()}
-	began := time.Now()
+	began, of := time.Now(), 0 // since when so many are due
 	for ctx.Err() == nil {
-		due := int(time.Since(began).Seconds() * float64(rate))
+		due := of + int(time.Since(began).Seconds()*float64(rate))
 		if sent >= due {
 			time.Sleep(floodNap)
 			continue
+		}
+		if most := max(1, rate/floodLate); due-sent > most {
+			due = sent + most // what was missed is not made up for
+			began, of = time.Now(), due
 		}
 		for range min(due-sent, 64) {
 			p := f.packets[sent%len(f.packets)]

@@ -17,12 +17,12 @@ func (n *Namespace) Capture(device, filter string) (*Capture, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Capture{process}, Until(context.Background(), 10*time.Second, n.Name+": tcpdump listens", func() error { return process.says("listening on") })
+	return &Capture{process}, Until(context.Background(), 60*time.Second, n.Name+": tcpdump listens", func() error { return process.says("listening on") })
 }
 
 // Stop ends the capture and returns a line for each packet.
 func (c *Capture) Stop() ([]string, error) {
-	if err := c.process.Signal(syscall.SIGINT, 10*time.Second); err != nil {
+	if err := c.process.Signal(syscall.SIGINT, 60*time.Second); err != nil {
 		return nil, err
 	}
 	if text := c.text(); !strings.Contains(text, "0 packets dropped by kernel") {

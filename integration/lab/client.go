@@ -39,6 +39,11 @@ type ClientOptions struct {
 	SourcePort uint16
 	// IPsec are further lines of strongSwan's connection; rekey=no if there are none.
 	IPsec []string
+	// KeepRekeyed has strongSwan keep SAs that were replaced until their life is over, as it does by default. Without it it deletes them as soon as it
+	// believes that the others are in use, and loses what is on its way through them.
+	KeepRekeyed bool
+	// Patient has strongSwan wait long for an answer before it sends a message once more.
+	Patient bool
 	// PPP are further options for pppd.
 	PPP []string
 }
@@ -129,10 +134,10 @@ conn %s
 		"strongswan.conf": fmt.Sprintf(`charon {
 	load = random nonce aes sha1 sha2 hmac gmp openssl gcm x509 revocation constraints pubkey pem pkcs1 pkcs8 kernel-netlink socket-default stroke
 	install_routes = no
-	retransmit_timeout = 1.0
+	retransmit_timeout = %s
 	retransmit_base = 1.4
 	retransmit_tries = %d
-	delete_rekeyed = yes
+	delete_rekeyed = %s
 	filelog {
 		log {
 			path = %s
@@ -142,7 +147,7 @@ conn %s
 		}
 	}
 }
-`, 3+patience, c.charonLog()),
+`, map[bool]string{false: "1.0", true: "30.0"}[o.Patient], 3+patience, map[bool]string{false: "yes", true: "no"}[o.KeepRekeyed], c.charonLog()),
 		"xl2tpd.conf": fmt.Sprintf(`[global]
 port = %d
 force userspace = no
@@ -204,7 +209,7 @@ exec cat`
 		return err
 	}
 	c.lab.onClose(c.killAll)
-	return Until(context.Background(), 30*time.Second, c.Name+": make the client's mount namespace", func() error { return c.holder.says("ready") })
+	return Until(context.Background(), 60*time.Second, c.Name+": make the client's mount namespace", func() error { return c.holder.says("ready") })
 }
 
 // Command prepares a program that will see the client's network and files.
@@ -236,7 +241,7 @@ func (c *Client) startXL2TPD(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return Until(ctx, 30*time.Second, c.Name+": start xl2tpd", func() error { return xl2tpd.says("Listening on IP address") })
+	return Until(ctx, 60*time.Second, c.Name+": start xl2tpd", func() error { return xl2tpd.says("Listening on IP address") })
 }
 
 // startStrongSwan starts strongSwan and waits until it takes commands.

@@ -47,7 +47,7 @@ func (c *Client) Dial(ctx context.Context) (netip.Addr, error) {
 		return netip.Addr{}, err
 	}
 	var address netip.Addr
-	err := Until(ctx, 45*time.Second, c.Name+": connect", func() error {
+	err := Until(ctx, 90*time.Second, c.Name+": connect", func() error {
 		for _, failure := range []struct {
 			log   string
 			from  int64
@@ -61,6 +61,12 @@ func (c *Client) Dial(ctx context.Context) (netip.Addr, error) {
 		} {
 			if text := after(failure.log, failure.from); strings.Contains(text, failure.words) {
 				return fmt.Errorf("%w: %w: %s", errStop, failure.kind, lastLines(text, 6))
+			}
+		}
+		if strings.Contains(after(c.xl2tpdLog(), tunnelLog), "already active") { // it has not seen the end of the last call yet
+			tunnelLog = size(c.xl2tpdLog())
+			if err := c.StartDialing(); err != nil {
+				return err
 			}
 		}
 		addresses, err := c.Addresses(pppDevice)
@@ -115,7 +121,7 @@ func (c *Client) HangUp(ctx context.Context) error {
 
 // WaitDown waits until the client has no PPP link.
 func (c *Client) WaitDown(ctx context.Context) error {
-	return Until(ctx, 45*time.Second, c.Name+": PPP link gone", func() error {
+	return Until(ctx, 60*time.Second, c.Name+": PPP link gone", func() error {
 		links, err := c.Links("ppp")
 		if err == nil && len(links) > 0 {
 			err = fmt.Errorf("there is %v", links)
@@ -143,7 +149,7 @@ func (c *Client) Restart(ctx context.Context) error {
 	if err := c.killAll(); err != nil {
 		return err
 	}
-	err := Until(ctx, 20*time.Second, c.Name+": old programs gone", func() error {
+	err := Until(ctx, 60*time.Second, c.Name+": old programs gone", func() error {
 		pids, err := c.programs()
 		if err == nil && len(pids) > 0 {
 			err = fmt.Errorf("there are %v", pids)
@@ -178,7 +184,7 @@ func (c *Client) TunnelSays(ctx context.Context, mark int64, text string) error 
 func (c *Client) LogMarks() (charon, xl2tpd int64) { return size(c.charonLog()), size(c.xl2tpdLog()) }
 
 func (c *Client) logSays(ctx context.Context, log string, mark int64, text string) error {
-	return Until(ctx, 20*time.Second, fmt.Sprintf("%s: %q in %s", c.Name, text, log), func() error {
+	return Until(ctx, 60*time.Second, fmt.Sprintf("%s: %q in %s", c.Name, text, log), func() error {
 		if !strings.Contains(after(log, mark), text) {
 			return errors.New("not there")
 		}

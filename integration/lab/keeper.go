@@ -59,7 +59,7 @@ func (s *Server) StartKeeper(ctx context.Context, options ...string) (*Process, 
 	if err != nil {
 		return nil, err
 	}
-	return p, Until(ctx, 20*time.Second, "the keeper listens", func() error { return p.says(`"keeping"`) })
+	return p, Until(ctx, 60*time.Second, "the keeper listens", func() error { return p.says(`"keeping"`) })
 }
 
 // WaitNobody waits until neither daemon nor keeper runs.

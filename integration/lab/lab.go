@@ -102,28 +102,35 @@ var patience = func() time.Duration {
 	return 1
 }()
 
-// pollInterval is how often a condition without a notification is looked at.
-const pollInterval = 20 * time.Millisecond
+const (
+	// pollInterval is how often a condition without a notification is looked at.
+	pollInterval = 20 * time.Millisecond
+	// leastLooks are taken before a limit counts: a machine that stood still for a while has let the clock go on, and nobody do anything.
+	leastLooks = 50
+)
 
 // Until looks at a condition until it holds. When the limit is reached first, the error says what was waited for and, if the
-// condition gave one, the reason why it did not hold. An error that wraps errStop ends the wait at once.
+// condition gave one, the reason why it did not hold. An error that wraps errStop ends the wait at once, as does the end of ctx.
 func Until(ctx context.Context, limit time.Duration, what string, condition func() error) error {
 	limit *= patience
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
-	for {
+	end := time.Now().Add(limit)
+	for looks := 1; ; looks++ {
+		late := !time.Now().Before(end)
 		err := condition()
-		if err == nil {
+		switch {
+		case err == nil:
 			return nil
-		}
-		if errors.Is(err, errStop) {
+		case errors.Is(err, errStop):
 			return fmt.Errorf("%s: %w", what, err)
+		case ctx.Err() != nil:
+			return fmt.Errorf("%s: %w: %w", what, ctx.Err(), err)
+		case late && looks >= leastLooks:
+			return fmt.Errorf("%s: not within %v: %w", what, limit, err)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: not within %v: %w", what, limit, err)
 		case <-tick.C:
 		}
 	}

@@ -8,16 +8,6 @@ import (
 	"time"
 )
 
-func TestParsePings(t *testing.T) {
-	const text = "--- 10.99.0.1 ping statistics ---\n21 packets transmitted, 20 received, 4.7% packet loss, time 1003ms\n"
-	if got, err := parsePings(text); err != nil || got != (Pings{21, 20}) || got.Lost() != 1 {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	if _, err := parsePings("ping: connect: Network is unreachable"); err == nil {
-		t.Error("no summary, but no error")
-	}
-}
-
 func TestOwnPort(t *testing.T) {
 	for line, want := range map[string]bool{
 		"UNCONN 0 0 192.0.2.1:16384 0.0.0.0:*":     true,
@@ -49,7 +39,16 @@ func TestUntil(t *testing.T) {
 	if err := Until(context.Background(), time.Minute, "never", func() error { return fmt.Errorf("%w: %w", errStop, reason) }); !errors.Is(err, reason) {
 		t.Errorf("got %v, want %v at once", err, reason)
 	}
-	if err := Until(context.Background(), time.Millisecond, "never", func() error { return reason }); !errors.Is(err, reason) {
+	looks := 0
+	if err := Until(context.Background(), time.Millisecond, "never", func() error { looks++; return reason }); !errors.Is(err, reason) {
 		t.Errorf("got %v, want the limit and %v", err, reason)
+	}
+	if looks < leastLooks {
+		t.Errorf("gave up after %d looks", looks)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := Until(ctx, time.Minute, "never", func() error { return reason }); !errors.Is(err, reason) {
+		t.Errorf("got %v, want %v at once", err, reason)
 	}
 }

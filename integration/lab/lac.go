@@ -73,7 +73,7 @@ func (l *LAC) Dial(ctx context.Context, line *Line) error {
 
 // connected waits for the address of a line, and then has what the line sends leave by its own link.
 func (l *Line) connected(ctx context.Context) error {
-	err := Until(ctx, 45*time.Second, l.lac.Name+": connect "+l.User, func() error {
+	err := Until(ctx, 60*time.Second, l.lac.Name+": connect "+l.User, func() error {
 		addresses, err := l.lac.Addresses(l.device())
 		if err == nil && len(addresses) == 0 {
 			err = errors.New("the PPP interface has no address")
@@ -92,12 +92,12 @@ func (l *Line) connected(ctx context.Context) error {
 
 // Ping pings from the line.
 func (l *Line) Ping(ctx context.Context, to netip.Addr, count int) (Pings, error) {
-	return l.lac.Ping(ctx, to, count, "-I", l.Address.String())
+	return l.lac.ping(ctx, l.Address, to, count, pingPatience)
 }
 
 // PingContinuously is Namespace.PingContinuously from the line.
-func (l *Line) PingContinuously(to netip.Addr, rate int) (*PingStream, error) {
-	return l.lac.PingContinuously(to, rate, "-I", l.Address.String())
+func (l *Line) PingContinuously(ctx context.Context, to netip.Addr, rate int) (*PingStream, error) {
+	return l.lac.pingContinuously(ctx, l.Address, to, rate)
 }
 
 // HangUp closes a line's tunnel.

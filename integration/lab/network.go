@@ -1,10 +1,8 @@
 package lab
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -98,10 +96,4 @@ func (n *Namespace) Resettle(outside string, from, to netip.Prefix) error {
 		return fmt.Errorf("%s: forget the connections: %w", n.Name, err)
 	}
 	return n.Batch(fmt.Sprintf("address add %s dev %s", to, outside))
-}
-
-// Delay makes everything that leaves the namespace by a device late.
-func (n *Namespace) Delay(device string, by time.Duration) error {
-	_, err := n.Run(context.Background(), "tc", "qdisc", "add", "dev", device, "root", "netem", "delay", by.String())
-	return err
 }

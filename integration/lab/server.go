@@ -68,7 +68,7 @@ func (s *Server) Launch() (err error) {
 }
 
 // Stop ends the daemon with SIGTERM. An exit status that is not zero is an error.
-func (s *Server) Stop() error { return s.Process.Signal(syscall.SIGTERM, 30*time.Second) }
+func (s *Server) Stop() error { return s.Process.Signal(syscall.SIGTERM, 60*time.Second) }
 
 // CLI runs l2tpctl against the daemon and returns what it printed.
 func (s *Server) CLI(ctx context.Context, args ...string) (string, error) {
@@ -167,7 +167,7 @@ func (s *Server) FollowEvents(ctx context.Context, each func(control.Event)) err
 // SessionOf returns the session of a user once it is up.
 func (s *Server) SessionOf(ctx context.Context, user string) (control.Session, error) {
 	var found control.Session
-	err := Until(ctx, 20*time.Second, "session of "+user, func() error {
+	err := Until(ctx, 60*time.Second, "session of "+user, func() error {
 		sessions, err := s.Sessions(ctx)
 		if err != nil {
 			return err

@@ -62,7 +62,7 @@ func (l *Lab) Systemd(ctx context.Context, space *Namespace, binary, config stri
 	s := &Systemd{first: first, root: root, Server: &Server{
 		Namespace: space, binary: binary, dir: filepath.Join(l.Dir, space.Name), config: "/" + configuration, socket: filepath.Join(root, controlSocket),
 	}}
-	err = Until(ctx, 30*time.Second, "systemd is up", func() error {
+	err = Until(ctx, 90*time.Second, "systemd is up", func() error {
 		select {
 		case <-first.Ended():
 			return fmt.Errorf("%w: it ended (%v): %s", errStop, first.err, tail(first.Log, 20))
@@ -108,7 +108,7 @@ func (l *Lab) cgroup() (string, error) {
 
 // removeGroups removes a cgroup and those below it when their last processes have ended.
 func removeGroups(group string) error {
-	return Until(context.Background(), 10*time.Second, "remove "+group, func() error {
+	return Until(context.Background(), 60*time.Second, "remove "+group, func() error {
 		var found []string
 		err := filepath.WalkDir(group, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() {
@@ -179,7 +179,7 @@ func (s *Systemd) MainPID(ctx context.Context, unit string) (int, error) {
 
 // Serving waits until the daemon answers and is another process than the one before; 0 is none. It returns the process's id.
 func (s *Systemd) Serving(ctx context.Context, before int) (pid int, err error) {
-	err = Until(ctx, 40*time.Second, "the daemon answers", func() error {
+	err = Until(ctx, 60*time.Second, "the daemon answers", func() error {
 		if pid, err = s.MainPID(ctx, "l2tpctl.service"); err != nil || pid == 0 || pid == before {
 			return fmt.Errorf("the daemon is process %d (%v)", pid, err)
 		}

@@ -44,7 +44,7 @@ func (l *LAC) Trunk(ctx context.Context, server netip.Addr, from netip.AddrPort,
 	l.lab.onClose(func() error { return errors.Join(t.conn.Close(), t.kernel.Close()) })
 	go t.read()
 	t.do(func(now time.Time) { t.control.Start(now) })
-	err = Until(ctx, 20*time.Second, l.Name+": the tunnel is up", func() error {
+	err = Until(ctx, 60*time.Second, l.Name+": the tunnel is up", func() error {
 		t.do(t.control.Tick)
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -101,7 +101,7 @@ func (t *Trunk) read() {
 func (t *Trunk) Dial(ctx context.Context, line *Line) error {
 	known := len(t.sessions())
 	t.do(t.control.Call)
-	err := Until(ctx, 20*time.Second, t.lac.Name+": the call is up", func() error {
+	err := Until(ctx, 60*time.Second, t.lac.Name+": the call is up", func() error {
 		t.do(t.control.Tick)
 		if len(t.sessions()) == known {
 			return errors.New("no ICRP")
@@ -139,7 +139,7 @@ func (t *Trunk) sessions() []uint16 {
 // Close says goodbye. The lines' pppd notice that their sessions have gone.
 func (t *Trunk) Close(ctx context.Context) error {
 	t.do(t.control.Stop)
-	return Until(ctx, 10*time.Second, t.lac.Name+": the end of the tunnel is acknowledged", func() error {
+	return Until(ctx, 60*time.Second, t.lac.Name+": the end of the tunnel is acknowledged", func() error {
 		t.do(t.control.Tick)
 		t.mu.Lock()
 		defer t.mu.Unlock()

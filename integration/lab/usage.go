@@ -55,13 +55,13 @@ func (s *Server) Trace() (*Trace, error) {
 		return nil, err
 	}
 	t := &Trace{strace: process, summary: summary, server: s, cpu: cpu}
-	return t, Until(context.Background(), 20*time.Second, "strace is attached", func() error { return process.says("attached") })
+	return t, Until(context.Background(), 60*time.Second, "strace is attached", func() error { return process.says("attached") })
 }
 
 // Stop detaches and returns what the daemon did meanwhile.
 func (t *Trace) Stop() (Activity, error) {
 	var status *exec.ExitError // strace ends itself by the signal that ended it
-	if err := t.strace.Signal(syscall.SIGINT, 20*time.Second); err != nil && !errors.As(err, &status) {
+	if err := t.strace.Signal(syscall.SIGINT, 60*time.Second); err != nil && !errors.As(err, &status) {
 		return Activity{}, err
 	}
 	text, err := os.ReadFile(t.summary)

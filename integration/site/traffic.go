@@ -20,7 +20,9 @@ const Port = 1701
 
 const (
 	streamPause = 5 * time.Millisecond
-	drain       = time.Second // for what is on its way still
+	drain       = 10 * time.Second // for what is on its way still
+	moment      = 200 * time.Millisecond
+	greeting    = 20 * time.Second
 )
 
 // Stream is datagrams to a peer that returns them.
@@ -76,7 +78,7 @@ func (s *Site) Dial(ctx context.Context, local, peer netip.Addr) (*net.UDPConn, 
 // greet sends until an answer comes: the peer may be busy with its SAs.
 func (st *Stream) greet() error {
 	var err error
-	for range 100 {
+	for end := time.Now().Add(greeting); time.Now().Before(end); {
 		if _, err = st.conn.Write(make([]byte, 8)); err == nil {
 			if err = st.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
 				return err
@@ -130,6 +132,32 @@ func (st *Stream) missing() (list []uint64) {
 	return list
 }
 
+// Passes waits until a datagram has come back that is sent from now on, and returns its number.
+func (st *Stream) Passes(ctx context.Context, limit time.Duration) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for from := st.Sent(); ; {
+		if number := st.latest(); number > from {
+			return number, nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("of the datagrams after %d none has come back, of %d: %w", from, st.Sent(), ctx.Err())
+		case <-time.After(streamPause):
+		}
+	}
+}
+
+// latest returns the highest number that has come back.
+func (st *Stream) latest() (highest uint64) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for number := range st.received {
+		highest = max(highest, number)
+	}
+	return highest
+}
+
 // Sent is how many datagrams were sent until now.
 func (st *Stream) Sent() uint64 { return st.sent.Load() }
 
@@ -137,11 +165,14 @@ func (st *Stream) Sent() uint64 { return st.sent.Load() }
 func (st *Stream) Stop() (sent uint64, lost []uint64, err error) {
 	close(st.stop)
 	st.sender.Wait()
-	for end := time.Now().Add(drain); time.Now().Before(end); {
+	late := false
+	for end := time.Now().Add(drain); time.Now().Before(end); time.Sleep(streamPause) {
 		if lost = st.missing(); len(lost) == 0 {
 			break
 		}
-		time.Sleep(streamPause)
+		if !late && lost[len(lost)-1] != st.Sent() { // the last one is there: those before it will hardly come any more
+			late, end = true, time.Now().Add(moment)
+		}
 	}
 	err = st.conn.Close()
 	st.receiver.Wait()
