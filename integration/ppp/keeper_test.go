@@ -151,17 +151,19 @@ func (k *keeper) log(iface string) func(string) {
 
 func (k *keeper) serve(cfg pppd.LauncherConfig) (err error) {
 	out := json.NewEncoder(os.Stdout)
+	var adopted []*pppd.Process
 	if k.state.Launcher == nil {
 		k.launcher, err = pppd.NewLauncher(cfg)
 	} else {
-		k.launcher, err = pppd.Adopt(cfg, *k.state.Launcher, func(p pppd.ProcessState) func(string) { return k.log(p.Interface) })
+		k.launcher, adopted, err = pppd.Adopt(cfg, *k.state.Launcher, func(p pppd.ProcessState) func(string) { return k.log(p.Interface) })
 	}
 	if err != nil {
 		return errors.Join(err, out.Encode(reply{Error: err.Error()}))
 	}
-	// Those that have ended are told once; the test asks later.
+	// Those that have ended meanwhile are not in Processes for long. The test asks for them later.
+	time.Sleep(100 * time.Millisecond)
 	all := map[string]*pppd.Process{}
-	for _, p := range k.launcher.Processes() {
+	for _, p := range adopted {
 		all[p.Interface] = p
 	}
 	if err := out.Encode(reply{PID: os.Getpid(), Images: k.state.Images}); err != nil {

@@ -138,14 +138,15 @@ func (k *Keeper) repossess(s *state, i *inherited) (_ *machine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m.launcher, err = pppd.Adopt(pppd.LauncherConfig{
+	var adopted []*pppd.Process
+	m.launcher, adopted, err = pppd.Adopt(pppd.LauncherConfig{
 		Marker: s.Setup.Marker, Thread: k.cfg.Thread,
 		Radius: pppd.Radius{Server: address.AddrPort(), Secret: k.secret},
 	}, *s.PPP, func(p pppd.ProcessState) func(string) { return m.heard(p.Interface) })
 	if err := errors.Join(i.err, err); err != nil {
 		return nil, err
 	}
-	m.adopt(s.Inventory.Processes)
+	m.adopt(s.Inventory.Processes, adopted)
 	if err := m.dial(); err != nil {
 		return nil, err
 	}
@@ -156,10 +157,10 @@ func (k *Keeper) repossess(s *state, i *inherited) (_ *machine, err error) {
 	return m, nil
 }
 
-// adopt watches the pppd that the launcher has adopted. What it has not was ended meanwhile.
-func (m *machine) adopt(told []protocol.Process) {
+// adopt watches the pppd that the launcher has adopted, also those that have ended since.
+func (m *machine) adopt(told []protocol.Process, adopted []*pppd.Process) {
 	running := make(map[string]*pppd.Process)
-	for _, p := range m.launcher.Processes() {
+	for _, p := range adopted {
 		running[p.Interface] = p
 	}
 	m.mu.Lock()

@@ -158,12 +158,12 @@ func closeOnExec(fds []int, closed bool) error {
 }
 
 // Adopt makes a launcher of the state that Exec has told in the image before. cfg must have a Thread, and the same server in
-// Radius; a secret that is not the same becomes that of the running pppd, too. The processes are in Processes, also those
-// that have ended since, until their Done is closed. log returns Session.Log of each; it may return nil, or be nil.
+// Radius; a secret that is not the same becomes that of the running pppd, too. The processes are those of the state in its order, also
+// those that have ended since. log returns Session.Log of each; it may return nil, or be nil.
 //
 // The descriptors are the launcher's. If there is an error they are closed, and nobody watches the processes, which
 // end with this one. FindStrays would find the processes of the state.
-func Adopt(cfg LauncherConfig, s State, log func(ProcessState) func(line string)) (*Launcher, error) {
+func Adopt(cfg LauncherConfig, s State, log func(ProcessState) func(line string)) (*Launcher, []*Process, error) {
 	var inside place
 	inherited := make([]*os.File, 0, len(s.place())+2*len(s.Processes))
 	take := func(fd int, name string) *os.File {
@@ -192,7 +192,7 @@ func Adopt(cfg LauncherConfig, s State, log func(ProcessState) func(line string)
 		for _, f := range inherited {
 			f.Close()
 		}
-		return nil, fmt.Errorf("adopt the pppd processes of the image before: %w", err)
+		return nil, nil, fmt.Errorf("adopt the pppd processes of the image before: %w", err)
 	}
 	for i, p := range processes {
 		l.processes[p.Interface] = p
@@ -205,7 +205,7 @@ func Adopt(cfg LauncherConfig, s State, log func(ProcessState) func(line string)
 			l.attend(p, heard)
 		}()
 	}
-	return l, nil
+	return l, processes, nil
 }
 
 func adopt(cfg LauncherConfig, s State, inside place, inherited []*os.File) (*Launcher, error) {

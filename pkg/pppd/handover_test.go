@@ -32,8 +32,8 @@ func TestAdoptRefuses(t *testing.T) {
 		}
 		c := cfg
 		spoil(&c, &s)
-		if l, err := Adopt(c, s, nil); err == nil {
-			t.Errorf("%s: adopted %v", name, l.Processes())
+		if _, adopted, err := Adopt(c, s, nil); err == nil {
+			t.Errorf("%s: adopted %v", name, adopted)
 		}
 		for _, fd := range fds {
 			if _, err := unix.FcntlInt(uintptr(*fd), unix.F_GETFD, 0); err != unix.EBADF {
