@@ -3,6 +3,7 @@
 package xfrm
 
 import (
+	"fmt"
 	"net/netip"
 	"runtime"
 	"testing"
@@ -64,10 +65,13 @@ func TestKernelMoveInboundUnderLoad(t *testing.T) {
 		all, longest = all+took, max(longest, took)
 		time.Sleep(5 * time.Millisecond)
 	}
-	sent := stop()
-	time.Sleep(100 * time.Millisecond)
-	missing += statistic(t, "XfrmInNoStates") + statistic(t, "XfrmInStateInvalid")
-	received := drain(l.to)
+	sent, received := stop(), 0
+	before := missing
+	eventually(t, "every packet is received or meets no SA", func() (string, bool) {
+		missing = before + statistic(t, "XfrmInNoStates") + statistic(t, "XfrmInStateInvalid")
+		received += drain(l.to)
+		return fmt.Sprintf("%d sent, %d received, %d met no SA; IPsec dropped %q", sent, received, missing, l.dropped()), received+missing >= sent
+	})
 	in := l.state(In)
 	t.Logf("%d moves, %v each, the longest %v: %d packets sent, %d received, %d met no SA", moves, all/moves, longest, sent, received, missing)
 	// A packet that is being decrypted when the SA goes is received and nowhere counted: one for each processor.
@@ -101,8 +105,12 @@ func TestKernelMoveInboundUnderLoad(t *testing.T) {
 		}
 		time.Sleep(20 * time.Microsecond)
 	}
-	time.Sleep(100 * time.Millisecond)
-	again := drain(l.to)
+	again := 0
+	eventually(t, "every repeated packet is refused or comes through", func() (string, bool) {
+		again += drain(l.to)
+		now := l.state(In).Stats
+		return fmt.Sprintf("%d came through, %+v", again, now), again+int(now.ReplayFailed+now.WindowFailed) >= min(window, len(came))
+	})
 	lost := sent - received + forgotten
 	t.Logf("%d of %d packets were taken when they came again", again, min(window, len(came)))
 	if again > lost {
@@ -134,20 +142,22 @@ func TestKernelMoveOutboundUnderLoad(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	sent := stop()
-	time.Sleep(100 * time.Millisecond)
 	seen := map[uint32]bool{}
 	b := make([]byte, 2000)
-	for {
-		n, _, err := unix.Recvfrom(l.wire, b, 0)
-		if err != nil {
-			break
+	eventually(t, "every packet is on the wire", func() (string, bool) {
+		for {
+			n, _, err := unix.Recvfrom(l.wire, b, 0)
+			if err != nil {
+				break
+			}
+			number := network.Uint32(b[24:n])
+			if seen[number] {
+				t.Fatalf("number %d was used twice", number)
+			}
+			seen[number] = true
 		}
-		number := network.Uint32(b[24:n])
-		if seen[number] {
-			t.Fatalf("number %d was used twice", number)
-		}
-		seen[number] = true
-	}
+		return fmt.Sprintf("%d of %d", len(seen), sent), len(seen) >= sent
+	})
 	out, err := l.sas[Out].Get(id)
 	if err != nil {
 		t.Fatal(err)

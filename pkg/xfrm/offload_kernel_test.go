@@ -27,6 +27,12 @@ func simulate(t *testing.T) *simulated {
 	t.Helper()
 	before := linkIndexes(t)
 	simulations++
+	for { // a process that was killed may have left some
+		if _, err := os.Stat(fmt.Sprintf("/sys/bus/netdevsim/devices/netdevsim%d", simulations)); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		simulations++
+	}
 	d := &simulated{t: t, id: simulations}
 	if err := os.WriteFile("/sys/bus/netdevsim/new_device", fmt.Appendf(nil, "%d 1", d.id), 0); err != nil {
 		t.Fatal(err)

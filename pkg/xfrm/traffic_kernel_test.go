@@ -6,172 +6,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 )
-
-const (
-	linkReqID = 0x17014005
-	linkSPI   = 0x1000
-	linkPort  = 0x4005
-)
-
-// link is a sender and a receiver in network namespaces of their own, with a cable between them and sockets that take and send
-// nothing but ESP.
-type link struct {
-	t                *testing.T
-	src, dst         netns.NsHandle
-	srcAddr, dstAddr netip.Addr
-	sas              map[Direction]*Conn
-	from, to         int // sockets
-	wire             int // socket that sees the ESP packets as they arrive
-}
-
-func newLink(t *testing.T) *link {
-	t.Helper()
-	runtime.LockOSThread() // never unlocked: the thread ends with the test
-	l := &link{t: t, srcAddr: netip.MustParseAddr("192.0.2.1"), dstAddr: netip.MustParseAddr("192.0.2.2"), sas: map[Direction]*Conn{}}
-	for _, ns := range []*netns.NsHandle{&l.dst, &l.src} {
-		var err error
-		if *ns, err = netns.New(); err != nil {
-			t.Fatalf("new network namespace (root is required): %v", err)
-		}
-		t.Cleanup(func() { _ = ns.Close() })
-	}
-	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "cable"}, PeerName: "cable", PeerNamespace: netlink.NsFd(l.dst)}
-	if err := netlink.LinkAdd(veth); err != nil {
-		t.Fatalf("veth: %v", err)
-	}
-	l.from = l.end(l.src, Out, l.srcAddr)
-	l.to = l.end(l.dst, In, l.dstAddr)
-	for _, ns := range []netns.NsHandle{l.src, l.dst} {
-		l.awaitCarrier(ns)
-	}
-	var err error
-	if l.wire, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_ESP); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Close(l.wire) })
-	return l
-}
-
-// enter puts the thread into a namespace.
-func (l *link) enter(ns netns.NsHandle) {
-	l.t.Helper()
-	if err := netns.Set(ns); err != nil {
-		l.t.Fatal(err)
-	}
-}
-
-// end makes one end of the link, and returns its socket.
-func (l *link) end(ns netns.NsHandle, dir Direction, addr netip.Addr) int {
-	t := l.t
-	t.Helper()
-	l.enter(ns)
-	dev, err := netlink.LinkByName("cable")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ip, err := netlink.ParseAddr(addr.String() + "/24")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(netlink.AddrAdd(dev, ip), netlink.LinkSetUp(dev)); err != nil {
-		t.Fatal(err)
-	}
-	l.sas[dir] = dial(t)
-	fd := udpSocket(t, false)
-	if err := SetSocketPolicy(fd, false, dir, linkReqID); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: addr.As4(), Port: linkPort}); err != nil {
-		t.Fatal(err)
-	}
-	return fd
-}
-
-// awaitCarrier waits until an end can send: the kernel gives a device its queue some time after the other end is up, and drops everything before.
-func (l *link) awaitCarrier(ns netns.NsHandle) {
-	l.t.Helper()
-	l.enter(ns)
-	for wait := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		dev, err := netlink.LinkByName("cable")
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		if dev.Attrs().OperState == netlink.OperUp {
-			return
-		}
-		if time.Now().After(wait) {
-			l.t.Fatalf("the cable is %v", dev.Attrs().OperState)
-		}
-	}
-}
-
-// secure installs the SA of one direction.
-func (l *link) secure(dir Direction, change func(*State)) {
-	l.t.Helper()
-	s := &State{ID: ID{Dst: l.dstAddr, SPI: linkSPI}, Src: l.srcAddr, ReqID: linkReqID, Direction: dir}
-	if dir == In {
-		s.ReplayWindow = 64
-	}
-	change(s)
-	if err := l.sas[dir].Add(s); err != nil {
-		l.t.Fatal(err)
-	}
-}
-
-func (l *link) state(dir Direction) State {
-	l.t.Helper()
-	s, err := l.sas[dir].Get(ID{Dst: l.dstAddr, SPI: linkSPI})
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return s
-}
-
-// esp is a packet on the wire.
-type esp struct {
-	sequence uint32
-	length   int
-}
-
-// send sends a datagram. sent is what appeared on the wire, nil for nothing; received says whether it came out at the end.
-func (l *link) send(payload []byte) (sent *esp, received bool) {
-	t := l.t
-	t.Helper()
-	// A packet that the SA cannot take any more is an error here or vanishes, which is the same to the test.
-	_ = unix.Sendto(l.from, payload, 0, &unix.SockaddrInet4{Addr: l.dstAddr.As4(), Port: linkPort})
-	b := make([]byte, 2000)
-	for wait := time.Now().Add(500 * time.Millisecond); time.Now().Before(wait) && !received; {
-		if n, _, err := unix.Recvfrom(l.wire, b, 0); err == nil && n > 28 {
-			if spi := network.Uint32(b[20:]); spi != linkSPI {
-				t.Errorf("SPI %#x on the wire", spi)
-			}
-			if bytes.Contains(b[:n], payload) {
-				t.Error("the payload is on the wire in the clear")
-			}
-			sent = &esp{network.Uint32(b[24:]), n - 20}
-			wait = time.Now().Add(time.Second)
-		}
-		if n, _, err := unix.Recvfrom(l.to, b, 0); err == nil {
-			received = true
-			if !bytes.Equal(b[:n], payload) {
-				t.Errorf("received %d octets that were not sent", n)
-			}
-		}
-		time.Sleep(time.Millisecond)
-	}
-	return sent, received
-}
 
 // suite is a pair of algorithms with what it adds to a packet.
 type suite struct {
@@ -342,20 +183,21 @@ func TestKernelByteLimits(t *testing.T) {
 					}
 				})
 			}
-			next := func() (e Event) {
+			next := func(within time.Duration) (e Event) {
 				select {
 				case e = <-events:
-				case <-time.After(200 * time.Millisecond):
+				case <-time.After(within):
 				}
 				return e
 			}
+			const moment = 200 * time.Millisecond // for an event that is not to come, or may come later
 			id := ID{Dst: l.dstAddr, SPI: linkSPI}
 			for range 5 { // of 108 octets each, as the SA counts them
 				if _, received := l.send(text); !received {
 					t.Fatal("a packet was lost before any limit")
 				}
 			}
-			if e := next(); e != nil {
+			if e := next(moment); e != nil {
 				t.Fatalf("%+v after %d octets", e, l.state(limited).Stats.Bytes)
 			}
 			soft := 0
@@ -363,7 +205,7 @@ func TestKernelByteLimits(t *testing.T) {
 				if _, received := l.send(text); !received {
 					t.Fatal("a packet was lost between the limits")
 				}
-				switch e := next(); e {
+				switch e := next(moment); e {
 				case Expire{ID: id, ReqID: linkReqID}:
 					if soft++; l.state(limited).Stats.Bytes < 1000 {
 						t.Errorf("soft limit after %d octets", l.state(limited).Stats.Bytes)
@@ -380,7 +222,7 @@ func TestKernelByteLimits(t *testing.T) {
 			for n := 0; n < 20 && received; n++ {
 				_, received = l.send(text)
 			}
-			if e := next(); received || e != (Expire{ID: id, ReqID: linkReqID, Hard: true}) {
+			if e := next(patience); received || e != (Expire{ID: id, ReqID: linkReqID, Hard: true}) {
 				t.Errorf("at the hard limit: received %v, event %+v", received, e)
 			}
 			if _, err := l.sas[limited].Get(id); !errors.Is(err, os.ErrNotExist) {
