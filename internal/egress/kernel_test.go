@@ -4,6 +4,8 @@ package egress
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"runtime"
@@ -122,7 +124,7 @@ func TestKernelWatcher(t *testing.T) {
 	w := newWorld(t)
 	watcher, err := NewWatcher()
 	w.must(err)
-	for _, step := range []struct {
+	for i, step := range []struct {
 		why      string
 		do       func() error
 		affected bool
@@ -136,19 +138,30 @@ func TestKernelWatcher(t *testing.T) {
 		{"a device gone", func() error { return netlink.LinkDel(w.b) }, false, w.b},
 	} {
 		w.must(step.do())
-		c, err := watcher.Next()
-		w.must(err)
-		if c.Affects(peer) != step.affected && step.down == nil {
-			t.Errorf("%s: affected is %v: %+v", step.why, !step.affected, c)
+		last := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("last%d", i)}}
+		w.must(netlink.LinkAdd(last)) // and is told after everything before
+		affected, down := false, make(map[int]bool)
+		for !down[last.Attrs().Index] {
+			c, err := watcher.Next()
+			w.must(err)
+			affected = affected || c.Affects(peer)
+			maps.Copy(down, c.Down)
 		}
-		if step.down != nil && !c.Down[step.down.Attrs().Index] {
-			t.Errorf("%s: down is %v", step.why, c.Down)
+		if affected != step.affected && step.down == nil {
+			t.Errorf("%s: affected is %v", step.why, affected)
+		}
+		if step.down != nil && !down[step.down.Attrs().Index] {
+			t.Errorf("%s: down is %v", step.why, down)
 		}
 	}
 	done := make(chan error)
 	go func() {
-		_, err := watcher.Next()
-		done <- err
+		for {
+			if _, err := watcher.Next(); err != nil {
+				done <- err
+				return
+			}
+		}
 	}()
 	w.must(watcher.Close())
 	if err := <-done; !errors.Is(err, os.ErrClosed) {

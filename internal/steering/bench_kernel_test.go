@@ -57,7 +57,7 @@ func (s *stream) send() time.Duration {
 		}
 	}
 	took := time.Since(begin) / (batch * batches)
-	for total, deadline := 0, time.Now().Add(5*time.Second); total < batch*batches; {
+	for total, deadline := 0, time.Now().Add(patience); total < batch*batches; {
 		total += s.arrived()
 		if time.Now().After(deadline) {
 			s.n.t.Fatalf("%d of %d datagrams have arrived", total, batch*batches)

@@ -158,7 +158,7 @@ func TestReplyComesFromPort1701(t *testing.T) {
 				n.noChecksum(server)
 			}
 			must(t, unix.Sendto(server, control(), 0, to))
-			got, from := n.receiveFrom(client)
+			got, from := n.awaitFrom(client)
 			if len(got) != len(control()) {
 				t.Fatalf("checksum %v: the client got %x", checksum, got)
 			}
@@ -200,6 +200,8 @@ func TestSpoofedInnerSource(t *testing.T) {
 		} {
 			run(t, args...)
 		}
+		n.awaitCarrier("steer-s", "l2t16385-1")
+		n.awaitCarrier("steer-u", "ppp0")
 		n.clientNS = user
 		server := n.server
 		n.server = netip.MustParseAddr(prefix + "1")
@@ -217,7 +219,11 @@ func TestSpoofedInnerSource(t *testing.T) {
 			a := []string{"ip", "-n", "steer-u", "addr", "add", fmt.Sprintf("%s/%d", c.source, bits), "dev", "ppp0"}
 			run(t, append(a, strings.Fields(noDAD(server.Is6()))...)...)
 			n.send(netip.AddrPortFrom(c.source, 5555), 9999, true, []byte("inner"))
-			got := n.receive(in)
+			receive := n.receive
+			if c.want == "" {
+				receive = n.await
+			}
+			got := receive(in)
 			if (string(got) == "inner") != (c.want == "") {
 				t.Errorf("from %s: arrived %q", c.source, got)
 			}

@@ -87,7 +87,7 @@ func TestPlainPeerReachesItsTunnel(t *testing.T) {
 		from := netip.AddrPortFrom(n.lac, l2tpPort)
 		for _, checksum := range []bool{true, false} {
 			n.send(netip.AddrPortFrom(n.lac, 40000), l2tpPort, checksum, control())
-			if got := n.receive(n.setup); !bytes.Equal(got, control()) {
+			if got := n.await(n.setup); !bytes.Equal(got, control()) {
 				t.Errorf("checksum %v: port 1701 got %x, want an SCCRQ", checksum, got)
 			}
 			n.wantDelta("plain_setup+1", "a message without tunnel id")
@@ -100,7 +100,7 @@ func TestPlainPeerReachesItsTunnel(t *testing.T) {
 			} {
 				why := fmt.Sprintf("%x with checksum: %v", payload, checksum)
 				n.send(from, l2tpPort, checksum, payload)
-				if got := n.receive(n.tunnel); !bytes.Equal(got, payload) {
+				if got := n.await(n.tunnel); !bytes.Equal(got, payload) {
 					t.Errorf("%s: the tunnel's socket got %x", why, got)
 				}
 				n.wantDelta("plain_in+1", why)
@@ -161,7 +161,7 @@ func TestPlainPeerReachesNothingElse(t *testing.T) {
 		n.send(netip.AddrPortFrom(n.unlisted, 5000), servicePort, true, []byte("hello"))
 		n.send(from, servicePort, true, []byte("hello"))
 		for range 2 {
-			if got := n.receive(n.service); string(got) != "hello" {
+			if got := n.await(n.service); string(got) != "hello" {
 				t.Errorf("another program in the block of ports got %q", got)
 			}
 		}
@@ -195,7 +195,7 @@ func TestPlainReply(t *testing.T) {
 				n.noChecksum(n.tunnel)
 			}
 			must(t, unix.Send(n.tunnel, control(), 0))
-			if got := n.receive(lac); !bytes.Equal(got, control()) {
+			if got := n.await(lac); !bytes.Equal(got, control()) {
 				t.Errorf("checksum %v: the peer got %x", checksum, got)
 			}
 			n.wantDelta("plain_out+1", "reply")

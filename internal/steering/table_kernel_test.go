@@ -4,6 +4,7 @@ package steering
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -99,6 +100,10 @@ func TestInstallKeepsCounters(t *testing.T) {
 	}
 	sendPlain(t, 3)
 	want := Counter{Packets: 3, Bytes: 3 * (20 + 8 + 12)}
+	eventually(t, "everything is counted", func() (string, bool) {
+		c, err := Read(cfg)
+		return fmt.Sprintf("%+v, %v", c, err), err == nil && c.PlainL2TP.Packets == want.Packets
+	})
 	for range 2 {
 		c, err := Read(cfg)
 		if err != nil || c.PlainL2TP != want {

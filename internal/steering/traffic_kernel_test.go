@@ -24,6 +24,23 @@ const (
 	udpNoCheckTX, udpNoCheckRX = 101, 102 // UDP_NO_CHECK6_TX, UDP_NO_CHECK6_RX
 )
 
+// patience is how long a test waits for what is to come, on a machine that has other things to do.
+const patience = 20 * time.Second
+
+// eventually waits until something is so; state is for the message of the test that it is not.
+func eventually(t testing.TB, what string, done func() (state string, ok bool)) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		state, ok := done()
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not after %v: %s", what, patience, state)
+		}
+	}
+}
+
 // Keys need not be secret here.
 var testAuthKey, testCipherKey = bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 16)
 
@@ -74,6 +91,8 @@ func newNetwork(t testing.TB, v6 bool) *network {
 		sh(ns, "link set lo up")
 		sh(ns, "link set eth0 up")
 	}
+	n.awaitCarrier("steer-c", "eth0")
+	n.awaitCarrier("steer-s", "eth0")
 	bits := 24
 	if v6 {
 		bits = 64
@@ -147,6 +166,15 @@ func (n *network) namespace(name string) netns.NsHandle {
 	return h
 }
 
+// awaitCarrier waits until a device can send: the kernel gives it its queue some time after the other end is up, and drops everything before.
+func (n *network) awaitCarrier(ns, device string) {
+	n.t.Helper()
+	eventually(n.t, device+" is up", func() (string, bool) {
+		is := run(n.t, "ip", "-n", ns, "link", "show", "dev", device)
+		return is, strings.Contains(is, " state UP ")
+	})
+}
+
 func (n *network) enter(h netns.NsHandle) {
 	n.t.Helper()
 	if err := netns.Set(h); err != nil {
@@ -212,6 +240,23 @@ func (n *network) send(from netip.AddrPort, port uint16, checksum bool, payload 
 	unix.Shutdown(fd, unix.SHUT_RDWR)
 }
 
+// await receives what is to come.
+func (n *network) await(fd int) []byte {
+	n.t.Helper()
+	b, _ := n.awaitFrom(fd)
+	return b
+}
+
+func (n *network) awaitFrom(fd int) ([]byte, unix.Sockaddr) {
+	n.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		if b, from := n.receiveFrom(fd); b != nil || time.Now().After(deadline) {
+			return b, from
+		}
+	}
+}
+
+// receive is for what is not to come.
 func (n *network) receive(fd int) []byte {
 	n.t.Helper()
 	b, _ := n.receiveFrom(fd)
@@ -261,7 +306,7 @@ func (n *network) wantDelta(want, why string) {
 	n.t.Helper()
 	start := n.before
 	var got string
-	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		n.before = start
 		if got = n.delta(); got == want {
 			return
@@ -273,10 +318,10 @@ func (n *network) wantDelta(want, why string) {
 // wantArrived checks the datagram that the server's socket got (which verifies the checksum) and the UDP header as it was delivered.
 func (n *network) wantArrived(why string, sport uint16, checksum bool, payload []byte) {
 	n.t.Helper()
-	if got := n.receive(n.port); !bytes.Equal(got, payload) {
+	if got := n.await(n.port); !bytes.Equal(got, payload) {
 		n.t.Errorf("%s: port %d got %x, want %x", why, testPort, got, payload)
 	}
-	header := n.receive(n.raw)
+	header := n.await(n.raw)
 	if n.server.Is4() && len(header) > 20 {
 		header = header[20:]
 	}

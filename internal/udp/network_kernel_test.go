@@ -72,6 +72,32 @@ func lockThread(t *testing.T) {
 	})
 }
 
+// patience is how long a test waits for what is to come, on a machine that has other things to do.
+const patience = 20 * time.Second
+
+// eventually waits until something is so; state is for the message of the test that it is not.
+func eventually(t *testing.T, what string, done func() (state string, ok bool)) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		state, ok := done()
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not after %v: %s", what, patience, state)
+		}
+	}
+}
+
+// awaitCarrier waits until a device can send: the kernel gives it its queue some time after the other end is up, and drops everything before.
+func awaitCarrier(t *testing.T, ns, device string) {
+	t.Helper()
+	eventually(t, device+" is up", func() (string, bool) {
+		out, err := exec.Command("ip", "-n", ns, "link", "show", "dev", device).CombinedOutput()
+		return fmt.Sprintf("%s, %v", out, err), err == nil && strings.Contains(string(out), " state UP ")
+	})
+}
+
 // cable joins two namespaces; the addresses have prefix lengths.
 func cable(t *testing.T, ns1, dev1, addr1, ns2, dev2, addr2 string) {
 	t.Helper()
@@ -84,6 +110,8 @@ func cable(t *testing.T, ns1, dev1, addr1, ns2, dev2, addr2 string) {
 		command(t, "ip -n %s addr add %s dev %s %s", end[0], end[2], end[1], nodad)
 		command(t, "ip -n %s link set %s up", end[0], end[1])
 	}
+	awaitCarrier(t, ns1, dev1)
+	awaitCarrier(t, ns2, dev2)
 }
 
 // server is a concentrator's sockets, SAs and steering table.
@@ -145,7 +173,7 @@ func within[T any](t *testing.T, ch <-chan T, why string) T {
 	select {
 	case v := <-ch:
 		return v
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		stat, _ := os.ReadFile("/proc/thread-self/net/xfrm_stat")
 		var bad []string
 		for line := range strings.Lines(string(stat)) {
@@ -191,7 +219,7 @@ func l2tpPeer(t *testing.T, local netip.AddrPort, checksum bool) *net.UDPConn {
 // readFrom reads one datagram with a time limit.
 func readFrom(t *testing.T, c *net.UDPConn, why string) (string, netip.AddrPort) {
 	t.Helper()
-	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	b := make([]byte, 2000)

@@ -84,9 +84,10 @@ func TestKernelPlainTunnels(t *testing.T) {
 				}
 				sendFrame(t, tunnel.ppp.Fd(), lac, at, string(data(tunnel.peer, tunnel.peer, "\xff\x03")))
 			}
-			if n := received(); n != [4]uint64{1, 1, 1, 1} {
-				t.Errorf("sessions received %v, want one each", n)
-			}
+			eventually(t, "sessions have received one packet each", func() (string, bool) {
+				n := received()
+				return fmt.Sprint(n), n == [4]uint64{1, 1, 1, 1}
+			})
 
 			// The second LAC names the tunnels of the first, by the front door and by ports that it has the key to.
 			stranger := tunnels[0]
@@ -96,12 +97,12 @@ func TestKernelPlainTunnels(t *testing.T) {
 			send(t, lacs[1], at, data(tunnels[2].port, stranger.session, "\xff\x03injected"))
 			send(t, lacs[1], at, controlTo(tunnels[2].port, "last"))
 			s.next("the last message")
+			eventually(t, "4 beginnings and 2 packets to ports are counted", func() (string, bool) {
+				counters, err := steering.Read(table)
+				return fmt.Sprintf("%+v, %v", counters, err), err == nil && counters.PlainForeign.Packets == 2 && counters.PlainSetup.Packets == 4
+			})
 			if n := received(); n != [4]uint64{1, 1, 1, 1} {
 				t.Errorf("after injections sessions received %v", n)
-			}
-			counters, err := steering.Read(table)
-			if err != nil || counters.PlainForeign.Packets != 2 || counters.PlainSetup.Packets != 4 {
-				t.Errorf("counters %+v, %v, want 4 beginnings and 2 packets to ports", counters, err)
 			}
 		})
 	}

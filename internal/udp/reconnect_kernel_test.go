@@ -105,10 +105,11 @@ func TestKernelReconnect(t *testing.T) {
 			if r := s.next("hello"); r != (received{port, moved, string(control("hello"))}) {
 				t.Errorf("received %+v", r)
 			}
-			sessions, err := l2tp.Sessions()
-			if err != nil || len(sessions) != 1 || sessions[0].Stats.RxPackets != 1 || sessions[0].Stats.TxPackets != 5 {
-				t.Errorf("sessions %+v, %v, want one with five packets sent and one received", sessions, err)
-			}
+			eventually(t, "there is one session, with five packets sent and one received", func() (string, bool) {
+				sessions, err := l2tp.Sessions()
+				ok := err == nil && len(sessions) == 1 && sessions[0].Stats.RxPackets == 1 && sessions[0].Stats.TxPackets == 5
+				return fmt.Sprintf("%+v, %v", sessions, err), ok
+			})
 		})
 	}
 }

@@ -83,10 +83,11 @@ func TestKernelTunnel(t *testing.T) {
 			if r := s.next("hello"); r != (received{port, remote, string(control("hello"))}) {
 				t.Errorf("received %+v, want the control message only", r)
 			}
-			sessions, err := l2tp.Sessions()
-			if err != nil || len(sessions) != 1 || sessions[0].Stats.RxPackets != 1 || !sessions[0].UsingIPsec {
-				t.Errorf("sessions %+v, %v, want one with IPsec and one packet received", sessions, err)
-			}
+			eventually(t, "there is one session, with IPsec and one packet received", func() (string, bool) {
+				sessions, err := l2tp.Sessions()
+				ok := err == nil && len(sessions) == 1 && sessions[0].Stats.RxPackets == 1 && sessions[0].UsingIPsec
+				return fmt.Sprintf("%+v, %v", sessions, err), ok
+			})
 
 			frames := func() {
 				t.Helper()

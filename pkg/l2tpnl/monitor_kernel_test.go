@@ -46,8 +46,8 @@ func next(t *testing.T, events <-chan Event) Event {
 	select {
 	case e := <-events:
 		return e
-	case <-time.After(5 * time.Second):
-		t.Fatal("no event in 5 s")
+	case <-time.After(patience):
+		t.Fatalf("no event in %v", patience)
 		return nil
 	}
 }

@@ -168,7 +168,7 @@ func TestKernelSequence(t *testing.T) {
 				if s, err = c.Session(tunnel, 5); err != nil {
 					t.Fatal(err)
 				}
-				return s.Stats.RxPackets+s.Stats.RxSeqDiscards == uint64(len(test.numbers))
+				return s.Stats.RxPackets+s.Stats.RxSeqDiscards == uint64(len(test.numbers)) && s.Stats.RxErrors == s.Stats.RxSeqDiscards
 			})
 			got := s.Stats
 			got.RxBytes = 0
