@@ -66,8 +66,12 @@ func (m *realMachine) place(parts Parts, block slot.Block, n int) placed {
 	out, err := outboundSA(sa, block, port)
 	m.must(err)
 	m.timed("add SA", func() error { return parts.SAs.Add(out) })
-	m.timed("connect", func() error { return socket.Connect(netip.AddrPortFrom(peer, 1701)) })
-	m.timed("create tunnel", func() error { return parts.Tunnels.CreateTunnel(uint16(port), 7) })
+	m.timed("connect", func() error {
+		return retry(unix.EADDRINUSE, func() error { return socket.Connect(netip.AddrPortFrom(peer, 1701)) })
+	})
+	m.timed("create tunnel", func() error {
+		return retry(os.ErrExist, func() error { return parts.Tunnels.CreateTunnel(uint16(port), 7) })
+	})
 	m.timed("open session", func() error { return parts.Tunnels.OpenSession(uint16(port), 1, 7, 1) })
 	return placed{uint16(port), in.ID, out.ID, socket}
 }

@@ -5,6 +5,7 @@ package keeper
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -31,6 +32,23 @@ const (
 
 // peer is the other end of slotPort.
 var peer = netip.AddrPortFrom(theirs, 1701)
+
+// patience is how long a test waits for what is to come, on a machine that has other things to do.
+const patience = 20 * time.Second
+
+// eventually waits until something is so; state is for the message of the test that it is not.
+func eventually(t *testing.T, what string, done func() (state string, ok bool)) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		state, ok := done()
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not after %v: %s", what, patience, state)
+		}
+	}
+}
 
 // addresses gives the machine both ends.
 func addresses(t *testing.T) {
@@ -115,6 +133,18 @@ func (d *daemon) connected(t *testing.T) *client.Socket {
 	return socket
 }
 
+// session makes a session in the kernel. One of the same number in the tunnel of the test before goes away in its own time.
+func (d *daemon) session(t *testing.T, id, peerID uint16) {
+	t.Helper()
+	eventually(t, "open a session", func() (string, bool) {
+		err := d.Tunnels().OpenSession(slotPort, id, 7, peerID)
+		if err != nil && !errors.Is(err, os.ErrExist) {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(err), err == nil
+	})
+}
+
 // untouched fails if anything of ours is left in the kernel.
 func untouched(t *testing.T) {
 	t.Helper()
@@ -132,15 +162,10 @@ func untouched(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l2tp.Close()
-	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) { // the kernel deletes them later
+	eventually(t, "the kernel has deleted all tunnels", func() (string, bool) {
 		tunnels, err := l2tp.Tunnels()
-		if err == nil && len(tunnels) == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("tunnels are left: %v, %v", tunnels, err)
-		}
-	}
+		return fmt.Sprintf("%v, %v", tunnels, err), err == nil && len(tunnels) == 0
+	})
 	if _, err := steering.Read(steering.DefaultConfig()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the steering table is left: %v", err)
 	}
@@ -158,9 +183,7 @@ func TestKernelDaemons(t *testing.T) {
 		t.Errorf("a fresh keeper has %+v", first.Inventory)
 	}
 	socket := first.connected(t)
-	if err := first.Tunnels().OpenSession(slotPort, 9, 7, 11); err != nil {
-		t.Fatal(err)
-	}
+	first.session(t, 9, 11)
 	if err := first.Tunnels().OpenSession(slotPort, 9, 7, 11); !errors.Is(err, os.ErrExist) {
 		t.Errorf("the same session again: %v", err)
 	}
@@ -221,15 +244,13 @@ func TestKernelDaemons(t *testing.T) {
 	if err := adopted.Connect(peer); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	eventually(t, "create the next tunnel", func() (string, bool) {
 		err := second.Tunnels().CreateTunnel(slotPort, 8)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, os.ErrExist) || time.Now().After(deadline) {
+		if err != nil && !errors.Is(err, os.ErrExist) {
 			t.Fatal(err)
 		}
-	}
+		return fmt.Sprint(err), err == nil
+	})
 	if err := adopted.Close(); err != nil {
 		t.Error(err)
 	}
@@ -309,7 +330,7 @@ func TestKernelWatch(t *testing.T) {
 		if !r.Missing || r.Err != nil || r.PID == 0 {
 			t.Errorf("%+v", r)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nobody told of the missing table")
 	}
 	if packets, err := d.Steering().Read(); err != nil || len(packets) == 0 {

@@ -23,9 +23,7 @@ func TestKernelMove(t *testing.T) {
 	k := start(t, nil)
 	d := serve(t, k.path, testSetup)
 	socket := d.connected(t)
-	if err := d.Tunnels().OpenSession(slotPort, 9, 7, 11); err != nil {
-		t.Fatal(err)
-	}
+	d.session(t, 9, 11)
 	there := netip.AddrPortFrom(netip.MustParseAddr("198.51.100.8"), peer.Port())
 	if err := socket.Reconnect(there); !errors.Is(err, udp.ErrNoSA) {
 		t.Errorf("before the SAs: %v", err)

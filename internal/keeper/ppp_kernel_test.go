@@ -31,9 +31,7 @@ func session(id uint16) pppd.Session {
 // start starts a pppd, and waits until it has said something, and so knows what to do with a signal.
 func (d *daemon) start(t *testing.T, id uint16) *client.Process {
 	t.Helper()
-	if err := d.Tunnels().OpenSession(slotPort, id, 7, id+100); err != nil {
-		t.Fatal(err)
-	}
+	d.session(t, id, id+100)
 	s := session(id)
 	lines := make(chan string, 1000)
 	s.Log = func(line string) { lines <- line }
@@ -43,7 +41,7 @@ func (d *daemon) start(t *testing.T, id uint16) *client.Process {
 	}
 	select {
 	case <-lines:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("pppd says nothing")
 	}
 	return p
@@ -82,14 +80,16 @@ func TestKernelPPP(t *testing.T) {
 	if err := unix.Kill(again.PID, unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if err := unix.Kill(again.PID, 0); err != nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("pppd does not end")
-		}
+	m, err := k.ready()
+	if err != nil {
+		t.Fatal(err)
 	}
+	eventually(t, "the keeper knows how pppd has ended", func() (string, bool) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		told := m.processes[again.Interface].told
+		return fmt.Sprintf("%+v", told), told.Exit != nil
+	})
 
 	second := serve(t, k.path, testSetup)
 	if len(second.Processes) != 2 || len(second.Sessions) != 3 {
