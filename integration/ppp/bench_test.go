@@ -5,6 +5,7 @@ package ppp
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -129,7 +130,7 @@ type link struct {
 	iface     string
 	client    *exec.Cmd
 	dialled   time.Time
-	ended     chan error
+	ended     chan struct{} // closed when the client's pppd has ended
 	clientLog *lockedBuffer
 	serverLog *lockedBuffer
 }
@@ -162,13 +163,13 @@ func (b *bench) connect(methods pppd.Auth, user, password string, clientOptions 
 	id := uint16(b.sessions)
 	b.mu.Unlock()
 	l := &link{
-		nas: aaa.NewNASID(), iface: fmt.Sprintf("l2t%d-%d", ourTunnel, id), ended: make(chan error, 1),
+		nas: aaa.NewNASID(), iface: fmt.Sprintf("l2t%d-%d", ourTunnel, id), ended: make(chan struct{}),
 		clientLog: &lockedBuffer{}, serverLog: &lockedBuffer{},
 	}
 	if err := b.aaa.Open(aaa.Session{NASID: l.nas, PeerAddr: netip.MustParseAddr(clientAddress)}); err != nil {
 		b.t.Fatal(err)
 	}
-	ours, err := l2tpnl.OpenSession(ourTunnel, id, clientTunnel, id+1000)
+	ours, err := openSession(ourTunnel, id, clientTunnel, id+1000)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -188,19 +189,34 @@ func (b *bench) connect(methods pppd.Auth, user, password string, clientOptions 
 		b.dial(l, id, user, password, clientOptions...)
 		return l
 	}
-	time.AfterFunc(b.late, func() { b.dial(l, id, user, password, clientOptions...) })
+	dialled := make(chan struct{})
+	time.AfterFunc(b.late, func() {
+		defer close(dialled)
+		b.dial(l, id, user, password, clientOptions...)
+	})
 	ctx, cancel := context.WithTimeout(context.Background(), b.patience)
 	defer cancel()
 	if err := pppd.AwaitPeer(ctx, ours); err != nil {
 		b.t.Fatal(err)
 	}
 	serve()
+	<-dialled
 	return l
+}
+
+// openSession is l2tpnl.OpenSession. A session of the same number in the tunnel of the test before goes away in its own time.
+func openSession(tunnel, session, peerTunnel, peerSession uint16) (*os.File, error) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		f, err := l2tpnl.OpenSession(tunnel, session, peerTunnel, peerSession)
+		if !errors.Is(err, os.ErrExist) || time.Now().After(deadline) {
+			return f, err
+		}
+	}
 }
 
 // dial starts the client's end of session id.
 func (b *bench) dial(l *link, id uint16, user, password string, clientOptions ...string) {
-	theirs, err := l2tpnl.OpenSession(clientTunnel, id+1000, ourTunnel, id)
+	theirs, err := openSession(clientTunnel, id+1000, ourTunnel, id)
 	if err != nil {
 		b.t.Error(err)
 		return
@@ -213,13 +229,19 @@ func (b *bench) dial(l *link, id uint16, user, password string, clientOptions ..
 	}, clientOptions...)...)
 	l.client.ExtraFiles = []*os.File{theirs}
 	l.client.Stderr = l.clientLog
+	l.dialled = time.Now()
 	if err := l.client.Start(); err != nil {
 		b.t.Error(err)
 		return
 	}
-	l.dialled = time.Now()
-	go func() { l.ended <- l.client.Wait() }()
-	b.t.Cleanup(func() { _ = l.client.Process.Kill() })
+	go func() {
+		defer close(l.ended)
+		_ = l.client.Wait()
+	}()
+	b.t.Cleanup(func() {
+		_ = l.client.Process.Kill()
+		<-l.ended
+	})
 }
 
 // logs is for failure messages.
