@@ -70,7 +70,13 @@ type daemon struct {
 
 func serve(t *testing.T, path string, s protocol.Setup) *daemon {
 	t.Helper()
-	c, err := client.Dial(t.Context(), path, "daemon")
+	var c *client.Conn
+	var err error
+	eventually(t, "the keeper has noticed that the daemon before has gone", func() (string, bool) {
+		c, err = client.Dial(t.Context(), path, "daemon")
+		_, busy := errors.AsType[*client.BusyError](err)
+		return fmt.Sprint(err), !busy
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
