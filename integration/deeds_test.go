@@ -191,8 +191,7 @@ func (w *walk) deleteInterface() string {
 
 func (w *walk) killPPPD() string {
 	return w.struck(func(c *walker) error {
-		_, err := w.Server.Run(w.ctx, "pkill", "-KILL", "-f", "pppd .*"+c.session.Interface)
-		return err
+		return w.Server.KillPPPD(c.session.Interface)
 	})
 }
 

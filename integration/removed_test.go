@@ -246,8 +246,7 @@ func TestRemovedFromKernel(t *testing.T) {
 		}},
 		{"interface", "interface_lost", "its interface was removed", func(s control.Session) error { return f.Server.Batch("link del " + s.Interface) }},
 		{"pppd", "", "", func(s control.Session) error {
-			_, err := f.Server.Run(f.ctx, "pkill", "-KILL", "-f", "pppd .*"+s.Interface)
-			return err
+			return f.Server.KillPPPD(s.Interface)
 		}},
 	} {
 		_, err := alice.Dial(f.ctx)

@@ -52,6 +52,21 @@ func (s *Server) SignalKeeper(signal syscall.Signal) error {
 	return syscall.Kill(pid, signal)
 }
 
+// KillPPPD kills the pppd of an interface.
+func (s *Server) KillPPPD(device string) error {
+	pids, err := processesIn("net", s.path())
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err == nil && programName(pid) == "pppd" && bytes.Contains(line, []byte("\x00"+device+"\x00")) {
+			return syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	return fmt.Errorf("%s has no pppd", device)
+}
+
 // StartKeeper starts a keeper by itself, with further options, and waits until it listens.
 func (s *Server) StartKeeper(ctx context.Context, options ...string) (*Process, error) {
 	args := append([]string{s.binary, "keeper", "--log-level", "debug"}, options...)
