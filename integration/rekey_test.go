@@ -104,7 +104,7 @@ func TestRekeyByOctets(t *testing.T) {
 	}
 	before := f.stats()
 	pings := f.stream(alice, session)
-	f.must(lab.Until(f.ctx, 120*time.Second, "the ESP SAs are replaced", func() error {
+	f.must(lab.Until(f.ctx, 4*time.Minute, "the ESP SAs are replaced", func() error {
 		now, err := f.Server.Stats(f.ctx)
 		if err == nil && now.IKE.Children-before.IKE.Children < 4 {
 			err = fmt.Errorf("%d new pairs of ESP SAs", now.IKE.Children-before.IKE.Children)
