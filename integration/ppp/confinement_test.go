@@ -9,14 +9,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/l2tpctl/l2tpctl/internal/aaa"
 )
 
 // TestConfinement looks at what a pppd could do if it were taken over.
 func TestConfinement(t *testing.T) {
 	b := newBench(t)
 	l := b.connect(all, "alice", "wonderland")
-	b.event(l)
-	b.event(l)
+	next[aaa.Started](b, l)
 	proc := "/proc/" + strconv.Itoa(l.server.PID)
 	status, err := os.ReadFile(proc + "/status")
 	if err != nil {

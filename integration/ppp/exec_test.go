@@ -131,12 +131,8 @@ func (b *execBench) up() *link {
 	}})
 	b.pids[l.iface] = r.PID
 	b.dial(l, id, "alice", "wonderland")
-	if e, ok := b.event(l).(aaa.Authenticated); !ok || e.NASID != l.nas {
-		b.t.Fatalf("event %v, want that alice is authenticated%s", e, l.logs())
-	}
-	if e, ok := b.event(l).(aaa.Started); !ok || e.NASID != l.nas {
-		b.t.Fatalf("event %v, want the start%s", e, l.logs())
-	}
+	next[aaa.Authenticated](b.bench, l)
+	next[aaa.Started](b.bench, l)
 	b.links = append(b.links, l)
 	return l
 }
@@ -267,15 +263,8 @@ func TestExec(t *testing.T) {
 		t.Errorf("hung up: %+v, want code 0 or 16", exit)
 	}
 	b.check(stays, late, second, third)
-	stopped := map[string]bool{}
-	for range 2 {
-		if e, ok := b.event(stays).(aaa.Stopped); ok {
-			stopped[e.NASID] = true
-		}
-	}
-	if !stopped[terminated.nas] || !stopped[hungUp.nas] {
-		t.Errorf("the ends were told of %v only", stopped)
-	}
+	next[aaa.Stopped](b.bench, terminated)
+	next[aaa.Stopped](b.bench, hungUp)
 }
 
 // TestExecKilled shows that pppd processes do not outlive a process that has execed.

@@ -82,13 +82,13 @@ func TestSession(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b.t = t
 			l := b.connect(tt.methods, tt.user, tt.password, tt.client...)
-			got, ok := b.event(l).(aaa.Authenticated)
-			if !ok || got.Method != tt.method || got.NASID != l.nas || (tt.address != "" && got.Address.String() != tt.address) {
-				t.Fatalf("first event %v, want %s by %s with %s%s", got, tt.user, tt.method, tt.address, l.logs())
+			got := next[aaa.Authenticated](b, l)
+			if got.Method != tt.method || (tt.address != "" && got.Address.String() != tt.address) {
+				t.Fatalf("told %v, want %s by %s with %s%s", got, tt.user, tt.method, tt.address, l.logs())
 			}
-			up := b.event(l)
+			up := next[aaa.Started](b, l)
 			if want := (aaa.Started{NASID: l.nas, User: got.User, Address: got.Address}); up != want {
-				t.Fatalf("second event %v, want %v%s", up, want, l.logs())
+				t.Fatalf("told %v, want %v%s", up, want, l.logs())
 			}
 			t.Logf("up %v after the start", time.Since(l.server.Started).Round(time.Millisecond))
 			if got := addresses(t, l.iface); got != localIP+"/32 mtu 1400" {
@@ -100,12 +100,11 @@ func TestSession(t *testing.T) {
 			})
 			sendThrough(t, l.iface)
 			l.client.Process.Signal(os.Interrupt)
-			stopped, ok := b.event(l).(aaa.Stopped)
-			if !ok || stopped.NASID != l.nas || stopped.TxPackets == 0 || stopped.TxBytes < 1000 {
-				t.Errorf("last event %+v, want Stopped with counters%s", stopped, l.logs())
-			}
 			if exit := b.ended(l); exit.Code != pppd.ExitOK && exit.Code != pppd.ExitHangup {
 				t.Errorf("our pppd: %+v, want code 0 or 16%s", exit, l.logs())
+			}
+			if stopped, ok := b.last(l).(aaa.Stopped); !ok || stopped.TxPackets == 0 || stopped.TxBytes < 1000 {
+				t.Errorf("last event %+v, want Stopped with counters%s", stopped, l.logs())
 			}
 			b.aaa.Close(l.nas)
 			if _, err := net.InterfaceByName(l.iface); err == nil {
@@ -145,7 +144,7 @@ func TestRejected(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b.t = t
 			l := b.connect(tt.methods, tt.user, tt.password)
-			if got, ok := b.event(l).(aaa.Rejected); !ok || got.Reason != tt.reason || got.User != tt.user {
+			if got := next[aaa.Rejected](b, l); got.Reason != tt.reason || got.User != tt.user {
 				t.Fatalf("event %v, want %s%s", got, tt.reason, l.logs())
 			}
 			if exit := b.ended(l); exit.Code != pppd.ExitPeerAuthFailed {
@@ -164,14 +163,11 @@ func TestRejected(t *testing.T) {
 func TestTerminate(t *testing.T) {
 	b := newBench(t)
 	l := b.connect(all, "alice", "wonderland")
-	b.event(l)
-	b.event(l)
+	next[aaa.Started](b, l)
 	if err := l.server.Terminate(); err != nil {
 		t.Fatal(err)
 	}
-	if e, ok := b.event(l).(aaa.Stopped); !ok {
-		t.Errorf("event %v, want Stopped", e)
-	}
+	next[aaa.Stopped](b, l)
 	if exit := b.ended(l); exit.Code != pppd.ExitUserRequest {
 		t.Errorf("terminated: %+v, want code %d", exit, pppd.ExitUserRequest)
 	}
@@ -180,14 +176,13 @@ func TestTerminate(t *testing.T) {
 	}
 
 	l = b.connect(all, "alice", "wonderland")
-	b.event(l)
-	b.event(l)
+	next[aaa.Started](b, l)
 	_ = l.client.Process.Kill()
 	start := time.Now()
 	if err := l.server.Terminate(); err != nil {
 		t.Fatal(err)
 	}
-	b.event(l)
+	next[aaa.Stopped](b, l)
 	b.ended(l)
 	if d := time.Since(start); d >= 6*time.Second { // as with pppd's own values
 		t.Errorf("hanging up on a silent peer took %v", d)
@@ -196,8 +191,7 @@ func TestTerminate(t *testing.T) {
 	}
 
 	l = b.connect(all, "alice", "wonderland")
-	b.event(l)
-	b.event(l)
+	next[aaa.Started](b, l)
 	if err := l.server.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -216,8 +210,7 @@ func TestAwaitPeer(t *testing.T) {
 	took := patience
 	for n := 0; n < 10 && took > limit; n++ {
 		l := b.connect(pppd.AuthMSCHAPv2, "alice", "wonderland")
-		b.event(l)
-		b.event(l)
+		next[aaa.Started](b, l)
 		took = time.Since(l.dialled)
 		t.Logf("up %v after the client began", took.Round(time.Millisecond))
 		if before := l.dialled.Sub(l.server.Started); before > 0 {
@@ -229,16 +222,14 @@ func TestAwaitPeer(t *testing.T) {
 	}
 	b.late, b.patience = time.Millisecond, 50*time.Millisecond
 	l := b.connect(pppd.AuthMSCHAPv2, "alice", "wonderland", "silent")
-	b.event(l)
-	b.event(l)
+	next[aaa.Started](b, l)
 }
 
 // TestStrays ends what a predecessor left, and nothing else.
 func TestStrays(t *testing.T) {
 	b := newBench(t)
 	l := b.connect(all, "alice", "wonderland")
-	b.event(l)
-	b.event(l)
+	next[aaa.Started](b, l)
 	if n, err := pppd.EndStrays(context.Background(), "l2tpctl-other"); n != 0 || err != nil {
 		t.Errorf("another marker: %d strays, %v", n, err)
 	}
@@ -262,8 +253,8 @@ func TestClose(t *testing.T) {
 	}
 	b := newBench(t)
 	links := []*link{b.connect(all, "alice", "wonderland"), b.connect(all, "alice", "wonderland")}
-	for range 4 {
-		b.event(links[0])
+	for _, l := range links {
+		next[aaa.Started](b, l)
 	}
 	b.close()
 	for _, l := range links {
@@ -309,14 +300,12 @@ func TestMany(t *testing.T) {
 	}
 	t.Logf("%d pairs started in %v", n, time.Since(start).Round(time.Millisecond))
 	seen := map[netip.Addr]bool{}
-	for up := 0; up < n; {
-		if e, ok := b.event(links[0]).(aaa.Started); ok {
-			up++
-			if seen[e.Address] {
-				t.Errorf("%v was given twice", e.Address)
-			}
-			seen[e.Address] = true
+	for _, l := range links {
+		e := next[aaa.Started](b, l)
+		if seen[e.Address] {
+			t.Errorf("%v was given twice", e.Address)
 		}
+		seen[e.Address] = true
 	}
 	t.Logf("%d pairs up after %v", n, time.Since(start).Round(time.Millisecond))
 	var pss, private int
