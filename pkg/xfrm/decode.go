@@ -105,7 +105,9 @@ func (s *State) setAttribute(kind uint16, b []byte) error {
 		if len(b) < 1 {
 			return errors.New("SA direction is empty")
 		}
-		s.Direction = Direction(b[0])
+		if d := Direction(b[0]); d != 0 { // none takes nothing away from what a device has said
+			s.Direction = d
+		}
 	}
 	return err
 }
