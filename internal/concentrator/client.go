@@ -207,7 +207,7 @@ func (c *Concentrator) retire(now time.Time, cl *client) {
 		c.applyL2TP(now, c.L2TP.CloseTunnel(now, uint16(cl.port), l2tp.Result{Code: l2tp.StopGeneral, Message: cl.ending}))
 		return
 	}
-	if now.Before(cl.stopBy) && c.L2TP.Stopping(uint16(cl.port)) {
+	if cl.ready && now.Before(cl.stopBy) && c.L2TP.Stopping(uint16(cl.port)) { // without an SA it hears nothing, and may be dialling again
 		return
 	}
 	if cl.plain != nil {
